@@ -1,0 +1,1 @@
+"""The contracts: what a row, a file, a seal and a terms entry are. Everything else imports this; this imports nothing."""

@@ -1,0 +1,288 @@
+"""The Arrow schemas of every Parquet file, each with its name and version, and the one writer and reader of them.
+
+A footer holds `tutelage.contract` (`completions/1`). A reader refuses a newer version and a schema that differs; a writer
+refuses a table that differs. Both name the file, the column, what was found and what was wanted.
+"""
+
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+from typing import IO, Any, NamedTuple, Self
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tutelage.schemas import rows
+from tutelage.schemas.errors import ContractError
+
+FOOTER_KEY = b"tutelage.contract"
+ROWS_PER_GROUP = 8192
+MAX_CELL_BYTES = 2**31 - 1
+
+MESSAGES = pa.list_(pa.struct([pa.field("role", pa.string(), False), pa.field("content", pa.string(), False)]))
+TOKENS = pa.list_(pa.struct([("id", pa.int32()), ("text", pa.string()), ("logprob", pa.float32())]))
+TOP_LOGPROBS = pa.list_(pa.list_(pa.struct([("id", pa.int32()), ("logprob", pa.float32())])))
+USD = pa.decimal128(20, 12)
+INSTANT = pa.timestamp("us", tz="UTC")
+
+
+class Contract(NamedTuple):
+    """A table's name, version, row class and schema. Columns stand in the row class's order."""
+
+    name: str
+    version: int
+    row: type[Any]
+    schema: pa.Schema
+
+    @property
+    def label(self) -> str:
+        return f"{self.name}/{self.version}"
+
+
+def _contract(name: str, version: int, row: type[Any], columns: dict[str, pa.DataType], nullable: str = "") -> Contract:
+    optional = set(nullable.split())
+    fields = [pa.field(column, kind, column in optional) for column, kind in columns.items()]
+    schema = pa.schema(fields, metadata={FOOTER_KEY: f"{name}/{version}".encode()})
+    return Contract(name, version, row, schema)
+
+
+_PROMPT_ORIGIN = {"prompt_source": pa.string(), "prompt_source_row": pa.int64()}
+_USAGE = dict.fromkeys(("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens"), pa.int64())
+
+PLAN = _contract(
+    "plan",
+    1,
+    rows.PlannedRequest,
+    {
+        "request_id": pa.string(),
+        "prompt_id": pa.string(),
+        "teacher": pa.string(),
+        "messages": MESSAGES,
+        "sampling": pa.string(),
+        "sample_index": pa.int32(),
+        **_PROMPT_ORIGIN,
+        "prompt_license": pa.string(),
+        "estimated_prompt_tokens": pa.int64(),
+    },
+)
+REJECTED = _contract(
+    "rejected",
+    1,
+    rows.RejectedPrompt,
+    {
+        **_PROMPT_ORIGIN,
+        "prompt_id": pa.string(),
+        "cause": pa.string(),
+        "detail": pa.string(),
+        "duplicate_of": pa.string(),
+    },
+    nullable="prompt_id duplicate_of",
+)
+JOURNAL = _contract(
+    "journal",
+    1,
+    rows.Call,
+    {
+        "call_id": pa.string(),
+        "request_id": pa.string(),
+        "teacher": pa.string(),
+        "kind": pa.string(),
+        "attempt": pa.int32(),
+        "run_id": pa.string(),
+        "sent_at": INSTANT,
+        "latency_us": pa.int64(),
+        "status": pa.int32(),
+        "headers": pa.string(),
+        "body": pa.binary(),
+        "salt": pa.string(),
+        "max_tokens": pa.int64(),
+    },
+    nullable="max_tokens",
+)
+COMPLETIONS = _contract(
+    "completions",
+    1,
+    rows.Completion,
+    {
+        "row_id": pa.string(),
+        "request_id": pa.string(),
+        "prompt_id": pa.string(),
+        "messages": MESSAGES,
+        "response": pa.string(),
+        "reasoning": pa.string(),
+        "tool_calls": pa.string(),
+        "outcome": pa.string(),
+        "outcome_cause": pa.string(),
+        "finish_reason": pa.string(),
+        "teacher": pa.string(),
+        "model_requested": pa.string(),
+        "model_reported": pa.string(),
+        "revision": pa.string(),
+        "channel": pa.string(),
+        "provider_request_id": pa.string(),
+        "system_fingerprint": pa.string(),
+        "sampling": pa.string(),
+        "sample_index": pa.int32(),
+        **_USAGE,
+        "cost_usd": USD,
+        "latency_ms": pa.int64(),
+        "attempts": pa.int32(),
+        "created_at": INSTANT,
+        "run_id": pa.string(),
+        **_PROMPT_ORIGIN,
+        "prompt_license": pa.string(),
+        "terms_id": pa.string(),
+        "train_use": pa.string(),
+        "obligations": pa.list_(pa.string()),
+        "code_version": pa.string(),
+        "tokens": TOKENS,
+        "top_logprobs": TOP_LOGPROBS,
+        "salt": pa.string(),
+        "leaf_sha256": pa.string(),
+    },
+    nullable="reasoning tool_calls outcome_cause finish_reason model_reported revision provider_request_id"
+    " system_fingerprint prompt_tokens completion_tokens cached_tokens reasoning_tokens cost_usd tokens top_logprobs",
+)
+FAILED = _contract(
+    "failed",
+    1,
+    rows.FailedRequest,
+    {
+        "request_id": pa.string(),
+        "prompt_id": pa.string(),
+        "teacher": pa.string(),
+        "sample_index": pa.int32(),
+        "cause": pa.string(),
+        "detail": pa.string(),
+        "attempts": pa.int32(),
+        "last_status": pa.int32(),
+        "last_attempt_at": INSTANT,
+        **_PROMPT_ORIGIN,
+    },
+    nullable="detail last_status last_attempt_at",
+)
+LEDGER = _contract(
+    "ledger",
+    1,
+    rows.LedgerEntry,
+    {
+        "call_id": pa.string(),
+        "request_id": pa.string(),
+        "teacher": pa.string(),
+        "kind": pa.string(),
+        "attempt": pa.int32(),
+        "run_id": pa.string(),
+        "sent_at": INSTANT,
+        "latency_ms": pa.int64(),
+        "status": pa.int32(),
+        "cause": pa.string(),
+        **_USAGE,
+        "usd_per_million_input_tokens": pa.decimal128(20, 6),
+        "usd_per_million_output_tokens": pa.decimal128(20, 6),
+        "cost_usd": USD,
+        "cost_basis": pa.string(),
+    },
+    nullable="prompt_tokens completion_tokens cached_tokens reasoning_tokens",
+)
+
+CONTRACTS = {contract.name: contract for contract in (PLAN, REJECTED, JOURNAL, COMPLETIONS, FAILED, LEDGER)}
+
+
+def table_of(contract: Contract, records: Sequence[Any]) -> pa.Table:
+    """An Arrow table from row tuples, column by column (a tenth of the cost of one dictionary a row)."""
+    columns = list(zip(*records, strict=True)) or [()] * len(contract.schema)
+    try:
+        arrays = [pa.array(column, field.type) for column, field in zip(columns, contract.schema, strict=True)]
+    except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError, ValueError, OverflowError) as error:
+        raise ContractError(_misfit(contract, columns, error)) from error
+    return pa.Table.from_arrays(arrays, schema=contract.schema)
+
+
+def check_schema(contract: Contract, found: pa.Schema, path: str) -> None:
+    """Raises ContractError at the first difference: another contract, a newer version, a column more, fewer or other."""
+    label = (found.metadata or {}).get(FOOTER_KEY, b"").decode(errors="replace")
+    name, _, version = label.partition("/")
+    if name != contract.name:
+        stated = f"says {label!r}" if label else "names no contract"
+        raise ContractError(f"{path}: its footer {stated}, {contract.label} was wanted; was it written by tutelage?")
+    if version.isdigit() and int(version) > contract.version:
+        raise ContractError(
+            f"{path}: contract {label} is newer than this tutelage reads ({contract.label}); upgrade tutelage to read it"
+        )
+    for field in contract.schema:
+        place = found.get_field_index(field.name)
+        if place < 0:
+            raise ContractError(f"{path}: column {field.name!r} is missing, contract {contract.label} wants {field.type}")
+        if not found.field(place).type.equals(field.type):
+            raise ContractError(
+                f"{path}: column {field.name!r} is {found.field(place).type}, "
+                f"contract {contract.label} wants {field.type}; write the file anew with this version of tutelage"
+            )
+    known = set(contract.schema.names)
+    extra = [column for column in found.names if column not in known]
+    if extra:
+        raise ContractError(f"{path}: column {extra[0]!r} is not in contract {contract.label}; drop it or rename it")
+
+
+class ContractWriter:
+    """Writes one Parquet file of one contract: zstd, page checksums, at most `ROWS_PER_GROUP` rows a group."""
+
+    def __init__(self, contract: Contract, stream: IO[bytes], path: str) -> None:
+        self.contract, self.path, self.rows = contract, path, 0
+        self._writer = pq.ParquetWriter(
+            stream,
+            contract.schema,
+            compression="zstd",
+            compression_level=1,
+            write_page_checksum=True,
+            store_schema=True,
+            use_dictionary=True,
+        )
+
+    def write(self, table: pa.Table) -> None:
+        check_schema(self.contract, table.schema, self.path)
+        self._writer.write_table(table, row_group_size=ROWS_PER_GROUP)
+        self.rows += table.num_rows
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self._writer.close()
+
+
+def open_parquet(contract: Contract, stream: Any, path: str) -> pq.ParquetFile:
+    """A Parquet file whose contract has been checked; read it by row group."""
+    try:
+        parquet = pq.ParquetFile(stream, page_checksum_verification=True)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise ContractError(f"{path}: not a readable Parquet file ({error}); {contract.label} was wanted") from error
+    check_schema(contract, parquet.schema_arrow, path)
+    return parquet
+
+
+def rows_of(contract: Contract, batch: pa.RecordBatch | pa.Table) -> Iterable[Any]:
+    """Row tuples of a batch; nested structs come back as plain tuples in field order."""
+    columns = [_values(batch.column(name), contract.schema.field(name).type) for name in contract.schema.names]
+    return map(contract.row._make, zip(*columns, strict=True))
+
+
+def _values(column: Any, kind: pa.DataType) -> list[Any]:
+    values = column.to_pylist()
+    if kind in (MESSAGES, TOKENS):
+        return [cell and [tuple(entry.values()) for entry in cell] for cell in values]
+    if kind == TOP_LOGPROBS:
+        return [cell and [[tuple(entry.values()) for entry in position] for position in cell] for cell in values]
+    return list(values)
+
+
+def _misfit(contract: Contract, columns: Sequence[Any], error: Exception) -> str:
+    for column, field in zip(columns, contract.schema, strict=False):
+        for row, value in enumerate(column):
+            try:
+                pa.array([value], field.type)
+            except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError, ValueError, OverflowError):
+                return (
+                    f"{contract.label}: column {field.name!r}, row {row} holds {type(value).__name__} {value!r:.80}, "
+                    f"the contract wants {field.type}"
+                )
+    return f"{contract.label}: {error}"

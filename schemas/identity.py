@@ -1,0 +1,135 @@
+"""Who is who: the id of a request, the id of a row, and the salted leaf that commits to a row."""
+
+import hashlib
+from array import array
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from json.encoder import encode_basestring
+from typing import Any
+
+from tutelage.schemas.canonical import canonical_json, sha256_hex
+from tutelage.schemas.merkle import LEAF_PREFIX
+from tutelage.schemas.rows import Completion
+
+SALT_BYTES = 16
+
+
+def request_id(
+    *,
+    protocol: str,
+    model: str,
+    revision: str | None,
+    channel: str,
+    messages: Sequence[Mapping[str, str]],
+    sampling: Mapping[str, Any],
+    sample_index: int,
+) -> str:
+    """SHA-256 of the canonical request: everything that can change the answer, and nothing that can't.
+
+    Where the teacher listens, what it costs and which prompt file asked are left out, so that equal requests are equal.
+    """
+    return sha256_hex(
+        canonical_json(
+            {
+                "channel": channel,
+                "messages": list(messages),
+                "model": model,
+                "protocol": protocol,
+                "revision": revision,
+                "sample_index": sample_index,
+                "sampling": sampling,
+            }
+        )
+    )
+
+
+def row_id(request: str) -> str:
+    """The row that answers a request. It is not a digest of the answer: after a withdrawal it stays in the tombstone,
+    where a digest of the text would let anyone confirm a guess at what was erased."""
+    return sha256_hex(b"tutelage.completions.row\n" + request.encode())
+
+
+def leaf_content(row: Completion) -> dict[str, Any]:
+    """What a leaf commits to, as JSON: every column but the salt and the leaf itself.
+
+    Decimals are strings, times are microseconds since 1970, and the logprob columns are digests of their packed form
+    (`packed_logprobs`), so that a proof stays small and needs no float formatting.
+    """
+    return {name: _JSON_VALUE[name](value) for name, value in zip(Completion._fields, row, strict=True) if name in _KEYS}
+
+
+def leaf_sha256(row: Completion) -> str:
+    """RFC 6962 leaf hash, sha256(0x00 || salt || canonical JSON of `leaf_content`), in hex. About 8 us a row."""
+    # The same bytes as canonical_json(leaf_content(row)), three times as fast: the keys are known and sorted once.
+    content = _TEMPLATE % tuple([_JSON_TEXT[place](row[place]) for place in _PLACES])
+    return hashlib.sha256(LEAF_PREFIX + bytes.fromhex(row.salt) + content.encode()).hexdigest()
+
+
+def packed_logprobs(ids: Sequence[int | None], texts: Sequence[str | None], logprobs: Sequence[float | None]) -> bytes:
+    """Little-endian bytes of a logprob column: ids (int64, -1 for none), float32 logprobs (NaN for none), texts (JSON)."""
+    packed_ids = array("q", [-1 if value is None else value for value in ids])
+    packed_logprobs = array("f", [float("nan") if value is None else value for value in logprobs])
+    if packed_ids.itemsize != 8 or array("i", [1]).tobytes()[0] != 1:  # pragma: no cover
+        packed_ids.byteswap()
+        packed_logprobs.byteswap()
+    return packed_ids.tobytes() + packed_logprobs.tobytes() + canonical_json(list(texts))
+
+
+def _tokens_digest(tokens: Sequence[Any] | None) -> str | None:
+    if tokens is None:
+        return None
+    ids, texts, logprobs = zip(*tokens, strict=True) if tokens else ((), (), ())
+    return sha256_hex(packed_logprobs(ids, texts, logprobs))
+
+
+def _top_digest(positions: Sequence[Any] | None) -> str | None:
+    if positions is None:
+        return None
+    digest = hashlib.sha256(array("q", [len(position) for position in positions]).tobytes())
+    flat = [entry for position in positions for entry in position]
+    ids, logprobs = zip(*flat, strict=True) if flat else ((), ())
+    digest.update(packed_logprobs(ids, (), logprobs))
+    return digest.hexdigest()
+
+
+def _messages(messages: Sequence[Any]) -> list[dict[str, str]]:
+    return [{"content": content, "role": role} for role, content in messages]
+
+
+def _microseconds(moment: datetime) -> int:
+    return round(moment.timestamp() * 1_000_000)
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+_KEYS = frozenset(Completion._fields) - {"salt", "leaf_sha256"}
+_JSON_VALUE: dict[str, Callable[[Any], Any]] = {name: _same for name in Completion._fields} | {
+    "messages": _messages,
+    "cost_usd": lambda cost: None if cost is None else format(cost, "f"),
+    "created_at": _microseconds,
+    "obligations": list,
+    "tokens": _tokens_digest,
+    "top_logprobs": _top_digest,
+}
+
+
+def _writer(name: str) -> Callable[[Any], str]:
+    convert = _JSON_VALUE[name]
+    if convert is not _same:
+        return lambda value: canonical_json(convert(value)).decode()
+
+    def write(value: str | int | None) -> str:
+        if value is None:
+            return "null"
+        return encode_basestring(value) if type(value) is str else str(value)
+
+    return write
+
+
+_SORTED_KEYS = sorted(_KEYS)
+_PLACES = [Completion._fields.index(name) for name in _SORTED_KEYS]
+_TEMPLATE = "{" + ",".join(f'"{name}":%s' for name in _SORTED_KEYS) + "}"
+_JSON_TEXT = {place: _writer(name) for name, place in zip(_SORTED_KEYS, _PLACES, strict=True)}
+
