@@ -13,6 +13,7 @@ Locally a frame is written to the page cache at once and fsynced in groups; on a
 object. So kill -9 loses what was in flight, and a power cut loses at most one commit interval more.
 """
 
+import json
 import os
 import secrets
 import struct
@@ -131,10 +132,14 @@ class JournalWriter:
             if self._file is None or self._written + len(data) > SEGMENT_BYTES:
                 self._open_segment()
             assert self._file is not None
-            self._reserve(len(data))
+            if self._written + len(data) > self._reserved:
+                self._reserve(len(data))
             _write_all(self._file, data)
-        self._buffer.clear()
-        self._written += len(data)
+            self._buffer.clear()
+            self._written += len(data)
+            # Only now, so that on a full disk these frames are in before the error says that no more will be.
+            if self._reserved - self._written < RESERVED_BYTES // 2:
+                self._reserve(0)
 
     def commit(self) -> None:
         """Makes durable what was flushed before the call (locally) or appended before it (object store)."""
@@ -176,13 +181,10 @@ class JournalWriter:
             os.close(file)
 
     def _reserve(self, length: int) -> None:
-        # The space for the next frames is claimed before it is needed: when it can't be had, the answers that are
-        # already on their way still fit into what was claimed before.
         assert self._file is not None
-        if self._written + length + RESERVED_BYTES // 2 > self._reserved:
-            wanted = self._written + length + RESERVED_BYTES
-            os.posix_fallocate(self._file, self._reserved, wanted - self._reserved)
-            self._reserved = wanted
+        wanted = self._written + length + RESERVED_BYTES
+        os.posix_fallocate(self._file, self._reserved, wanted - self._reserved)
+        self._reserved = wanted
 
 
 class SegmentReader:
@@ -195,8 +197,6 @@ class SegmentReader:
         self.header = self._read_header()
 
     def _read_header(self) -> SegmentHeader | None:
-        import json
-
         payload = next(self._payloads(), (0, b""))[1]
         if not payload or payload[0] != OPENED:
             return None

@@ -1,0 +1,83 @@
+"""What every process of one harvest knows: the config, the run, the folder, and how to hear that it should stop."""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tutelage.pipelines.config import HarvestConfig, PicoUsd, Teacher
+from tutelage.pipelines.pricing import Cost
+from tutelage.pipelines.storage import Folder
+
+
+class TermsStamp(NamedTuple):
+    """What a row says of the terms under which it was asked for."""
+
+    terms_id: str
+    train_use: str
+    obligations: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class HarvestJob:
+    """Pickled to every worker; holds no secret. `terms` is by run and teacher: rows keep the terms of the run that asked.
+
+    `control_dir` is a local folder through which the processes of one machine talk: `stop` asks them to drain,
+    `progress-*.json` and `halt-*.json` say how they fare.
+    """
+
+    config: HarvestConfig
+    run_id: str
+    folder: Folder
+    control_dir: str
+    processes: int
+    terms: dict[str, dict[str, TermsStamp]]
+    max_pico_usd: PicoUsd | None
+    max_tokens: int | None
+    spent: Cost
+
+    def teacher_numbers(self) -> dict[str, int]:
+        return {teacher.name: number for number, teacher in enumerate(self.config.teachers)}
+
+    def teacher(self, name: str) -> Teacher:
+        return next(teacher for teacher in self.config.teachers if teacher.name == name)
+
+
+class Halt(NamedTuple):
+    """Why asking stopped before the plan was through. `teacher` is empty where it concerns all of them."""
+
+    teacher: str
+    cause: str
+    message: str
+
+
+class ControlFolder:
+    """The local folder of a running harvest; see HarvestJob."""
+
+    def __init__(self, path: str) -> None:
+        self.path = Path(path)
+
+    def ask_to_stop(self) -> None:
+        (self.path / "stop").touch()
+
+    @property
+    def stop_asked(self) -> bool:
+        return os.path.exists(f"{self.path}/stop")
+
+    def publish(self, kind: str, writer: str, content: Any) -> None:
+        self.path.mkdir(parents=True, exist_ok=True)
+        unfinished = self.path / f"{kind}-{writer}.unfinished"
+        unfinished.write_text(json.dumps(content))
+        os.replace(unfinished, self.path / f"{kind}-{writer}.json")
+
+    def published(self, kind: str) -> Iterator[Any]:
+        for path in sorted(self.path.glob(f"{kind}-*.json")):
+            try:
+                yield json.loads(path.read_text())
+            except (OSError, ValueError):  # pragma: no cover (replaced while we looked)
+                continue
+
+    def halts(self) -> list[Halt]:
+        return [Halt(*item) for content in self.published("halt") for item in content]

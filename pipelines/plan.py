@@ -1,0 +1,278 @@
+"""The plan: prompts x teachers x samples, every request once, written as shards before a call is made."""
+
+import contextlib
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from tutelage.pipelines.config import HarvestConfig, PicoUsd, PromptSource, Teacher
+from tutelage.pipelines.journal_index import shard_of
+from tutelage.pipelines.prompts import Prompt, read_prompts
+from tutelage.pipelines.storage import Folder
+from tutelage.pipelines.teachers import PROTOCOLS
+from tutelage.pipelines.teachers.outcomes import check_sampling
+from tutelage.schemas.canonical import canonical_json
+from tutelage.pipelines.table_file import TableFile
+from tutelage.schemas.contracts import PLAN, REJECTED, Contract
+from tutelage.schemas.errors import ConfigError
+from tutelage.schemas.identity import request_id
+from tutelage.schemas.manifest import TOMBSTONES, Tombstone
+from tutelage.schemas.rows import PlannedRequest, RejectedPrompt
+
+REJECTED_FILE = "rejected.parquet"
+REJECTED_KEY = ""
+BYTES_PER_TOKEN = 3.5
+"""English text in byte-pair encodings of 50,000 to 200,000 entries has 3.5 to 4.5 bytes a token; the lower end plans
+for more tokens than will come."""
+TOKENS_PER_MESSAGE = 4
+TEMPLATE_TOKENS = 64
+"""What a chat template may add that no prompt shows (a default system text); only the hard budget counts it."""
+
+
+class PlanShard(NamedTuple):
+    """One element of the harvest pipeline: the requests of one teacher in one shard."""
+
+    teacher: str
+    shard: int
+    file: str
+    requests: int
+
+
+@dataclass
+class TeacherPlan:
+    requests: int = 0
+    prompt_tokens: int = 0
+    completion_tokens_at_most: int = 0
+    cost_at_most: PicoUsd = 0
+
+
+@dataclass
+class Plan:
+    """What a run will ask. Tokens of prompts are estimated from their bytes; costs are upper bounds."""
+
+    prompts: int = 0
+    requests: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+    teachers: dict[str, TeacherPlan] = field(default_factory=dict)
+    licenses: set[str] = field(default_factory=set)
+    shards: list[PlanShard] = field(default_factory=list)
+    first_rejected: list[RejectedPrompt] = field(default_factory=list)
+
+    @property
+    def unusable(self) -> int:
+        """Rows that could not be asked; a duplicate and a withdrawn row are no failures."""
+        return sum(count for cause, count in self.rejected.items() if cause not in ("duplicate_request", "withdrawn"))
+
+    @property
+    def cost_at_most_usd(self) -> Decimal:
+        return usd(sum(teacher.cost_at_most for teacher in self.teachers.values()))
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "prompts": self.prompts,
+            "requests": self.requests,
+            "shards": len(self.shards),
+            "rejected": dict(sorted(self.rejected.items())),
+            "teachers": {
+                name: {
+                    "requests": teacher.requests,
+                    "prompt_tokens_estimated": teacher.prompt_tokens,
+                    "completion_tokens_at_most": teacher.completion_tokens_at_most,
+                    "cost_usd_at_most": str(usd(teacher.cost_at_most)),
+                }
+                for name, teacher in self.teachers.items()
+            },
+            "cost_usd_at_most": str(self.cost_at_most_usd),
+        }
+
+
+def usd(cost: PicoUsd) -> Decimal:
+    return Decimal(cost).scaleb(-12)
+
+
+def most_tokens(messages: Any, text_bytes: int) -> int:
+    """An upper bound on a prompt's tokens: byte-level tokenizers never make more tokens than bytes."""
+    return text_bytes + TOKENS_PER_MESSAGE * len(messages) + TEMPLATE_TOKENS
+
+
+def check_requests(config: HarvestConfig) -> None:
+    """Raises ConfigError where a teacher's protocol can't express what the config asks of it."""
+    problems = [
+        f"teacher {teacher.name} ({teacher.protocol}): {problem}"
+        for teacher in config.teachers
+        for problem in check_sampling(PROTOCOLS[teacher.protocol], config.sampling.of_sample(0))
+    ]
+    if problems:
+        raise ConfigError("\n".join(problems))
+
+
+def make_plan(config: HarvestConfig, folder: Folder | None, *, limit: int | None = None) -> Plan:
+    """Reads every prompt, plans each request once, and writes `plan/*.parquet` and `rejected.parquet` into the folder.
+
+    Without a folder it only counts. `limit` stops after that many requests. Memory: two digests of 16 bytes a prompt.
+    """
+    check_requests(config)
+    planner = _Planner(config, _withdrawn(folder), limit)
+    with contextlib.ExitStack() as stack:
+        shards = _ShardFiles(folder, config.output.shards, stack)
+        for source in config.prompts:
+            for row in planner.requests_of(source):
+                shards.add(row)
+        planner.plan.shards = shards.shards()
+    if folder is not None:
+        current = {shard.file for shard in planner.plan.shards}
+        stale = [name for name in folder.list("plan/*.parquet") if name not in current]
+        for name in stale + ([] if planner.plan.rejected else [REJECTED_FILE]):
+            folder.delete(name)
+    return planner.plan
+
+
+class _Planner:
+    def __init__(self, config: HarvestConfig, withdrawn: frozenset[str], limit: int | None) -> None:
+        self._config, self._withdrawn, self._limit = config, withdrawn, limit
+        self._samplings = [config.sampling.of_sample(index) for index in range(config.sampling.samples)]
+        self._sampling_texts = [canonical_json(sampling).decode() for sampling in self._samplings]
+        self._asked: set[bytes] = set()
+        self._ids: set[bytes] = set()
+        self.plan = Plan(teachers={teacher.name: TeacherPlan() for teacher in config.teachers})
+
+    def requests_of(self, source: PromptSource) -> Iterator[PlannedRequest | RejectedPrompt]:
+        license_id = source.license or "unknown"
+        self.plan.licenses.add(license_id)
+        for prompt in read_prompts(source):
+            if self._limit is not None and self.plan.requests >= self._limit:
+                return
+            self.plan.prompts += 1
+            found = self._requests(prompt, license_id) if isinstance(prompt, Prompt) else prompt
+            if isinstance(found, RejectedPrompt):
+                yield self._rejected(found)
+            else:
+                yield from found
+
+    def _requests(self, prompt: Prompt, license_id: str) -> list[PlannedRequest] | RejectedPrompt:
+        tokens = int(prompt.text_bytes / BYTES_PER_TOKEN) + 1 + TOKENS_PER_MESSAGE * len(prompt.messages)
+        planned: list[PlannedRequest] = []
+        known = None
+        for teacher in self._config.teachers:
+            problem = PROTOCOLS[teacher.protocol].check_messages(prompt.messages)
+            if problem:
+                return _reject(prompt, "protocol_mismatch", f"{teacher.name}: {problem}")
+            for index, sampling in enumerate(self._samplings):
+                request = self._identify(teacher, prompt, sampling, index)
+                if bytes.fromhex(request[:32]) in self._asked:
+                    known = request
+                    continue
+                messages = [(message["role"], message["content"]) for message in prompt.messages]
+                planned.append(
+                    PlannedRequest(
+                        request,
+                        prompt.prompt_id,
+                        teacher.name,
+                        messages,
+                        self._sampling_texts[index],
+                        index,
+                        prompt.source,
+                        prompt.row,
+                        license_id,
+                        tokens,
+                    )
+                )
+        if not planned and known is not None:
+            return _reject(prompt, "duplicate_request", "the same text was asked before", known)
+        prompt_key = hashlib.blake2b(prompt.prompt_id.encode(), digest_size=16).digest()
+        if prompt_key in self._ids:
+            return _reject(prompt, "duplicate_id", f"the id {prompt.prompt_id!r} stands before another text already")
+        self._ids.add(prompt_key)
+        self._asked.update(bytes.fromhex(row.request_id[:32]) for row in planned)
+        return self._counted(planned, prompt) if not self._withdrawn else self._less_withdrawn(planned, prompt)
+
+    def _identify(self, teacher: Teacher, prompt: Prompt, sampling: dict[str, Any], index: int) -> str:
+        return request_id(
+            protocol=teacher.protocol,
+            model=teacher.model,
+            revision=teacher.revision,
+            channel=teacher.channel,
+            messages=prompt.messages,
+            sampling=sampling,
+            sample_index=index,
+        )
+
+    def _less_withdrawn(self, planned: list[PlannedRequest], prompt: Prompt) -> list[PlannedRequest] | RejectedPrompt:
+        kept = [row for row in planned if row.request_id not in self._withdrawn]
+        if planned and not kept:
+            return _reject(prompt, "withdrawn", "its answers were withdrawn; it is not asked again")
+        return self._counted(kept, prompt)
+
+    def _counted(self, planned: list[PlannedRequest], prompt: Prompt) -> list[PlannedRequest]:
+        if self._limit is not None:
+            planned = planned[: self._limit - self.plan.requests]
+        self.plan.requests += len(planned)
+        prices = {teacher.name: teacher.price_usd_per_million_tokens for teacher in self._config.teachers}
+        most_in, most_out = most_tokens(prompt.messages, prompt.text_bytes), self._config.sampling.max_tokens
+        for row in planned:
+            teacher = self.plan.teachers[row.teacher]
+            teacher.requests += 1
+            teacher.prompt_tokens += row.estimated_prompt_tokens
+            teacher.completion_tokens_at_most += most_out
+            teacher.cost_at_most += prices[row.teacher].cost(most_in, most_out)
+        return planned
+
+    def _rejected(self, row: RejectedPrompt) -> RejectedPrompt:
+        # What is wrong with a row may be quoted in the reason, lone surrogates included.
+        row = row._replace(detail=row.detail.encode(errors="replace").decode()[:300])
+        self.plan.rejected[row.cause] += 1
+        if len(self.plan.first_rejected) < 5 and row.cause != "duplicate_request":
+            self.plan.first_rejected.append(row)
+        return row
+
+
+class _ShardFiles:
+    """The plan's open files, one a teacher and shard, and the one of rejected prompts."""
+
+    def __init__(self, folder: Folder | None, shards: int, stack: contextlib.ExitStack) -> None:
+        self._folder, self._shards, self._stack = folder, shards, stack
+        self._files: dict[tuple[str, int], TableFile] = {}
+        self._counts: Counter[tuple[str, int]] = Counter()
+
+    def add(self, row: PlannedRequest | RejectedPrompt) -> None:
+        if isinstance(row, RejectedPrompt):
+            self._append((REJECTED_KEY, 0), row, REJECTED)
+        else:
+            key = (row.teacher, shard_of(row.request_id, self._shards))
+            self._counts[key] += 1
+            self._append(key, row, PLAN, sum(len(content) for _, content in row.messages))
+
+    def shards(self) -> list[PlanShard]:
+        return [
+            PlanShard(teacher, shard, self._name(teacher, shard), count)
+            for (teacher, shard), count in sorted(self._counts.items())
+        ]
+
+    def _append(self, key: tuple[str, int], row: Any, contract: Contract, size: int = 0) -> None:
+        if self._folder is None:
+            return
+        if key not in self._files:
+            self._files[key] = self._stack.enter_context(TableFile(contract, self._folder, self._name(*key)))
+        self._files[key].add(row, size)
+
+    def _name(self, teacher: str, shard: int) -> str:
+        if teacher == REJECTED_KEY:
+            return REJECTED_FILE
+        return f"plan/{teacher}-{shard:05d}-of-{self._shards:05d}.parquet"
+
+
+def _reject(prompt: Prompt, cause: str, detail: str, duplicate_of: str | None = None) -> RejectedPrompt:
+    return RejectedPrompt(prompt.source, prompt.row, prompt.prompt_id, cause, detail, duplicate_of)
+
+
+def withdrawn_rows(folder: Folder) -> list[Tombstone]:
+    if not folder.exists(TOMBSTONES):
+        return []
+    return [Tombstone.model_validate_json(line) for line in folder.read(TOMBSTONES).splitlines() if line]
+
+
+def _withdrawn(folder: Folder | None) -> frozenset[str]:
+    return frozenset(stone.request_id for stone in withdrawn_rows(folder)) if folder is not None else frozenset()

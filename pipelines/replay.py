@@ -1,0 +1,259 @@
+"""Rows from the journal: what each planned request came to. Pure replay: no call is made, and none is paid for again."""
+
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import orjson
+
+from tutelage.pipelines.config import Retry, Teacher
+from tutelage.pipelines.job import Halt, HarvestJob, TermsStamp
+from tutelage.pipelines.journal_index import JournalIndex
+from tutelage.pipelines.plan import most_tokens, usd
+from tutelage.pipelines.pricing import Reservation, cost_of
+from tutelage.pipelines.table_file import TableFile
+from tutelage.pipelines.teachers import PROTOCOLS
+from tutelage.pipelines.teachers.protocol import Reply, TeacherProtocol
+from tutelage.schemas.canonical import canonical_json
+from tutelage.schemas.contracts import COMPLETIONS, FAILED, JOURNAL, LEDGER, PLAN, open_parquet, rows_of
+from tutelage.schemas.identity import leaf_sha256, row_id
+from tutelage.schemas.rows import Call, Completion, FailedRequest, LedgerEntry, PlannedRequest
+from tutelage.schemas.version import CODE_VERSION
+
+BATCH_ROWS = 1024
+
+
+class Heard(NamedTuple):
+    """One call and what it says; `reply` is None where the call was lost."""
+
+    call: Call
+    reply: Reply | None
+
+
+class Settled(NamedTuple):
+    """What a request has come to. `final` means that asking again would be wrong or useless."""
+
+    chosen: Heard | None
+    heard: list[Heard]
+    final: bool
+
+    @property
+    def attempts(self) -> int:
+        return len(self.heard)
+
+
+def settle(calls: Sequence[Call], protocol: TeacherProtocol, sampling: dict[str, Any], retry: Retry) -> Settled:
+    """The rule of the row: the last answer counts, a failure only where there is no answer.
+
+    A request is asked again while its last word is a failure that may pass, or an answer cut off at the token limit
+    that has not been asked for with the larger one.
+    """
+    heard = [Heard(call, _reply(call, protocol, sampling)) for call in calls if call.kind != "probe"]
+    spoken = [item for item in heard if item.reply is not None]
+    answers = [item for item in spoken if item.reply is not None and item.reply.outcome != "failed"]
+    if answers:
+        return Settled(answers[-1], heard, not wants_larger_limit(answers[-1], spoken, sampling, retry))
+    if spoken:
+        last = spoken[-1]
+        return Settled(last, heard, last.reply is not None and not last.reply.retryable)
+    return Settled(None, heard, False)
+
+
+def wants_larger_limit(chosen: Heard, heard: Sequence[Heard], sampling: dict[str, Any], retry: Retry) -> bool:
+    larger = retry.truncated_max_tokens
+    if larger is None or larger <= sampling["max_tokens"]:
+        return False
+    truncated = chosen.reply is not None and chosen.reply.outcome == "truncated"
+    return truncated and not any(item.call.max_tokens for item in heard)
+
+
+@lru_cache(maxsize=4096)
+def sampling_of(text: str) -> dict[str, Any]:
+    """A plan's sampling as a dictionary; shared between rows, so never changed."""
+    return dict(orjson.loads(text))
+
+
+def _reply(call: Call, protocol: TeacherProtocol, sampling: dict[str, Any]) -> Reply | None:
+    if call.kind == "lost":
+        return None
+    headers = orjson.loads(call.headers) if call.headers else {}
+    return protocol.parse(call.status, headers, call.body, sampling)
+
+
+def reservation_of(request: PlannedRequest, max_tokens: int | None, sampling: dict[str, Any]) -> Reservation:
+    text_bytes = sum(len(content.encode()) for _, content in request.messages)
+    return Reservation(most_tokens(request.messages, text_bytes), max_tokens or sampling["max_tokens"])
+
+
+def planned_requests(job: HarvestJob, name: str) -> Iterable[list[PlannedRequest]]:
+    """A plan shard's rows in batches, read group by group."""
+    with job.folder.open(name) as stream:
+        parquet = open_parquet(PLAN, stream, job.folder.path(name))
+        for batch in parquet.iter_batches(batch_size=BATCH_ROWS):
+            yield list(rows_of(PLAN, batch))
+
+
+def rebuild_shard(job: HarvestJob, shard: int, plan_files: Sequence[str], index: JournalIndex, halts: Sequence[Halt]) -> None:
+    """Writes one shard's completions, failed, ledger and journal parts from the plan and the journal.
+
+    Equal plan and journal give equal rows; calls of requests that the plan no longer holds stay in journal and ledger.
+    """
+    part = f"part-{shard:05d}.parquet"
+    folder = job.folder
+    with (
+        TableFile(COMPLETIONS, folder, f"completions/{part}") as completions,
+        TableFile(FAILED, folder, f"failed/{part}") as failed,
+        TableFile(LEDGER, folder, f"ledger/{part}") as ledger,
+        TableFile(JOURNAL, folder, f"journal/{part}") as journal,
+    ):
+        written: set[str] = set()
+        for name in plan_files:
+            for batch in planned_requests(job, name):
+                builder = _Builder(job, job.teacher(batch[0].teacher), halts)
+                for request, calls in zip(batch, index.calls([row.request_id for row in batch]), strict=True):
+                    settled = settle(calls, builder.protocol, sampling_of(request.sampling), job.config.retry)
+                    row = builder.row(request, settled)
+                    if isinstance(row, Completion):
+                        completions.add(row, len(row.response) + 100 * len(row.tokens or ()))
+                    else:
+                        failed.add(row)
+                    for entry in builder.ledger(request, settled.heard):
+                        ledger.add(entry)
+                    for call in calls:
+                        journal.add(call, len(call.body))
+                    if calls:
+                        written.add(request.request_id)
+        for calls in index.requests_in(shard, job.config.output.shards):
+            if calls[0].request_id not in written:
+                for call in calls:
+                    journal.add(call, len(call.body))
+                    ledger.add(_unplanned(job, call))
+
+
+class _Builder:
+    """Row builder for one teacher."""
+
+    def __init__(self, job: HarvestJob, teacher: Teacher, halts: Sequence[Halt]) -> None:
+        self.job, self.teacher = job, teacher
+        self.protocol = PROTOCOLS[teacher.protocol]
+        self._halt = next((halt for halt in halts if halt.teacher in ("", teacher.name)), None)
+        self._prices = teacher.price_usd_per_million_tokens
+
+    def row(self, request: PlannedRequest, settled: Settled) -> Completion | FailedRequest:
+        chosen = settled.chosen
+        if chosen is None or chosen.reply is None or chosen.reply.outcome == "failed":
+            return self._failed(request, settled)
+        call, reply = chosen.call, chosen.reply
+        sampling = sampling_of(request.sampling)
+        stamp = self._terms(call.run_id)
+        cost = cost_of(call.kind, call.status, reply, reservation_of(request, call.max_tokens, sampling), self._prices)
+        row = Completion(
+            row_id=row_id(request.request_id),
+            request_id=request.request_id,
+            prompt_id=request.prompt_id,
+            messages=request.messages,
+            response=reply.response,
+            reasoning=reply.reasoning,
+            tool_calls=reply.tool_calls,
+            outcome=reply.outcome,
+            outcome_cause=reply.cause,
+            finish_reason=reply.finish_reason,
+            teacher=request.teacher,
+            model_requested=self.teacher.model,
+            model_reported=reply.model_reported,
+            revision=self.teacher.revision,
+            channel=self.teacher.channel,
+            provider_request_id=reply.provider_request_id,
+            system_fingerprint=reply.system_fingerprint,
+            sampling=request.sampling if call.max_tokens is None else _with_limit(sampling, call.max_tokens),
+            sample_index=request.sample_index,
+            prompt_tokens=reply.usage.prompt_tokens,
+            completion_tokens=reply.usage.completion_tokens,
+            cached_tokens=reply.usage.cached_tokens,
+            reasoning_tokens=reply.usage.reasoning_tokens,
+            cost_usd=usd(cost.pico_usd),
+            latency_ms=call.latency_us // 1000,
+            attempts=settled.attempts,
+            created_at=call.sent_at + timedelta(microseconds=call.latency_us),
+            run_id=call.run_id,
+            prompt_source=request.prompt_source,
+            prompt_source_row=request.prompt_source_row,
+            prompt_license=request.prompt_license,
+            terms_id=stamp.terms_id,
+            train_use=stamp.train_use,
+            obligations=stamp.obligations,
+            code_version=CODE_VERSION,
+            tokens=reply.tokens,
+            top_logprobs=reply.top_logprobs,
+            salt=call.salt,
+            leaf_sha256="",
+        )
+        return row._replace(leaf_sha256=leaf_sha256(row))
+
+    def ledger(self, request: PlannedRequest, heard: Iterable[Heard]) -> Iterable[LedgerEntry]:
+        for call, reply in heard:
+            reserved = reservation_of(request, call.max_tokens, sampling_of(request.sampling))
+            yield _entry(call, reply, self.teacher, reserved)
+
+    def _failed(self, request: PlannedRequest, settled: Settled) -> FailedRequest:
+        last = settled.chosen
+        if last is None or last.reply is None:
+            cause = self._halt.cause if self._halt else "not_asked"
+            detail = self._halt.message if self._halt else None
+        else:
+            cause, detail = last.reply.cause or "unknown", last.reply.detail
+        call = last.call if last else None
+        return FailedRequest(
+            request_id=request.request_id,
+            prompt_id=request.prompt_id,
+            teacher=request.teacher,
+            sample_index=request.sample_index,
+            cause=cause,
+            detail=detail,
+            attempts=settled.attempts,
+            last_status=call.status if call else None,
+            last_attempt_at=call.sent_at if call else None,
+            prompt_source=request.prompt_source,
+            prompt_source_row=request.prompt_source_row,
+        )
+
+    def _terms(self, run_id: str) -> TermsStamp:
+        return self.job.terms.get(run_id, self.job.terms[self.job.run_id])[self.teacher.name]
+
+
+def _entry(call: Call, reply: Reply | None, teacher: Teacher, reserved: Reservation) -> LedgerEntry:
+    prices = teacher.price_usd_per_million_tokens
+    cost = cost_of(call.kind, call.status, reply, reserved, prices)
+    usage = reply.usage if reply is not None else (None, None, None, None)
+    return LedgerEntry(
+        call.call_id,
+        call.request_id,
+        call.teacher,
+        call.kind,
+        call.attempt,
+        call.run_id,
+        call.sent_at,
+        call.latency_us // 1000,
+        call.status,
+        "lost" if reply is None else reply.cause or reply.outcome,
+        *usage,
+        prices.input,
+        prices.output,
+        usd(cost.pico_usd),
+        cost.basis,
+    )
+
+
+def _unplanned(job: HarvestJob, call: Call) -> LedgerEntry:
+    """A probe's call, or one of a request whose prompt is no longer in the plan."""
+    teacher = job.teacher(call.teacher)
+    sampling = job.config.sampling.of_sample(0)
+    reply = _reply(call, PROTOCOLS[teacher.protocol], sampling)
+    return _entry(call, reply, teacher, Reservation(0, call.max_tokens or sampling["max_tokens"]))
+
+
+def _with_limit(sampling: dict[str, Any], max_tokens: int) -> str:
+    return canonical_json({**sampling, "max_tokens": max_tokens}).decode()
+
+
