@@ -26,7 +26,17 @@ def python_of(peer: str) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     venv.create(folder, with_pip=True)
     # --no-deps: the file is a whole freeze, and a resolver that adds to it would measure something else.
-    install = [python, "-m", "pip", "install", "-qq", "--no-deps", "--disable-pip-version-check", "-r", requirements]
+    install: list[str | Path] = [
+        python,
+        "-m",
+        "pip",
+        "install",
+        "-qq",
+        "--no-deps",
+        "--disable-pip-version-check",
+        "-r",
+        requirements,
+    ]
     subprocess.run(install, check=True, stdout=sys.stderr)
     shutil.copyfile(requirements, made_from)
     return python
