@@ -1,1 +1,1 @@
-"""Questions put to sealed datasets: DuckDB over Parquet, one question a module. Meets the other packages only in files."""
+"""DuckDB over sealed datasets: one question a file, with its SQL beside it."""

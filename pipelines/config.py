@@ -3,7 +3,6 @@
 import difflib
 import os
 import re
-from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from tutelage.schemas.errors import ConfigError
+from tutelage.schemas.terms_resolution import Override, Policy
 
 PicoUsd = int
 """1e-12 USD: a price of 1 USD per million tokens is 1,000,000 of these a token, and every cost is exact."""
@@ -141,18 +141,6 @@ class Sampling(_Part):
         return chosen
 
 
-class Policy(_Part):
-    distributed: bool
-    competes_with_teacher: bool
-
-
-class OverrideConfig(_Part):
-    approver: str = Field(min_length=1)
-    reason: str = Field(min_length=1)
-    scope: str = Field(min_length=1)
-    expires: date
-
-
 class Budget(_Part):
     """Hard caps for the whole dataset, all its runs together."""
 
@@ -182,8 +170,8 @@ class HarvestConfig(_Part):
     prompts: tuple[PromptSource, ...] = Field(min_length=1)
     teachers: tuple[Teacher, ...] = Field(min_length=1, max_length=250)
     sampling: Sampling = Sampling()
-    policy: Policy
-    overrides: tuple[OverrideConfig, ...] = ()
+    policy: Policy = Policy()
+    overrides: tuple[Override, ...] = ()
     terms_register: str | None = None
     budget: Budget = Budget()
     retry: Retry = Retry()
@@ -200,7 +188,7 @@ class HarvestConfig(_Part):
     def identity(self) -> dict[str, Any]:
         """What makes a dataset this config's: a folder that was made with another is refused. Prompts, prices, limits,
         budget and retries may change between runs."""
-        asked = {"name", "protocol", "model", "revision", "channel"}
+        asked = {"protocol", "model", "revision", "channel", "terms", "base_models"}
         return {
             "teachers": {teacher.name: teacher.model_dump(mode="json", include=asked) for teacher in self.teachers},
             "sampling": self.sampling.model_dump(mode="json", exclude_none=True),

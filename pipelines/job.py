@@ -22,7 +22,8 @@ class TermsStamp(NamedTuple):
 
 @dataclass(frozen=True)
 class HarvestJob:
-    """Pickled to every worker; holds no secret. `terms` is by run and teacher: rows keep the terms of the run that asked.
+    """Pickled to every worker; holds no secret. `terms` is by run, teacher and prompt licence: rows keep
+    the terms of the run that asked.
 
     `control_dir` is a local folder through which the processes of one machine talk: `stop` asks them to drain,
     `progress-*.json` and `halt-*.json` say how they fare.
@@ -33,7 +34,7 @@ class HarvestJob:
     folder: Folder
     control_dir: str
     processes: int
-    terms: dict[str, dict[str, TermsStamp]]
+    terms: dict[str, dict[str, dict[str, TermsStamp]]]
     max_pico_usd: PicoUsd | None
     max_tokens: int | None
     spent: Cost

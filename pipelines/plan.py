@@ -13,7 +13,7 @@ from tutelage.pipelines.journal_index import shard_of
 from tutelage.pipelines.prompts import Prompt, read_prompts
 from tutelage.pipelines.storage import Folder
 from tutelage.pipelines.teachers import PROTOCOLS
-from tutelage.pipelines.teachers.outcomes import check_sampling
+from tutelage.pipelines.teachers.sampling import check_sampling
 from tutelage.schemas.canonical import canonical_json
 from tutelage.pipelines.table_file import TableFile
 from tutelage.schemas.contracts import PLAN, REJECTED, Contract
@@ -57,7 +57,6 @@ class Plan:
     requests: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
     teachers: dict[str, TeacherPlan] = field(default_factory=dict)
-    licenses: set[str] = field(default_factory=set)
     shards: list[PlanShard] = field(default_factory=list)
     first_rejected: list[RejectedPrompt] = field(default_factory=list)
 
@@ -87,6 +86,10 @@ class Plan:
             },
             "cost_usd_at_most": str(self.cost_at_most_usd),
         }
+
+
+def license_of(source: PromptSource) -> str:
+    return source.license or "unknown"
 
 
 def usd(cost: PicoUsd) -> Decimal:
@@ -140,8 +143,7 @@ class _Planner:
         self.plan = Plan(teachers={teacher.name: TeacherPlan() for teacher in config.teachers})
 
     def requests_of(self, source: PromptSource) -> Iterator[PlannedRequest | RejectedPrompt]:
-        license_id = source.license or "unknown"
-        self.plan.licenses.add(license_id)
+        license_id = license_of(source)
         for prompt in read_prompts(source):
             if self._limit is not None and self.plan.requests >= self._limit:
                 return

@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from tutelage.pipelines.config import Retry, Teacher
+from tutelage.pipelines.config import HarvestConfig, Retry, Teacher
 from tutelage.pipelines.job import Halt, HarvestJob, TermsStamp
 from tutelage.pipelines.journal_index import JournalIndex
-from tutelage.pipelines.plan import most_tokens, usd
-from tutelage.pipelines.pricing import Reservation, cost_of
+from tutelage.pipelines.plan import PlanShard, most_tokens, usd
+from tutelage.pipelines.pricing import Cost, Reservation, cost_of
+from tutelage.pipelines.storage import Folder
 from tutelage.pipelines.table_file import TableFile
 from tutelage.pipelines.teachers import PROTOCOLS
 from tutelage.pipelines.teachers.protocol import Reply, TeacherProtocol
@@ -86,10 +87,10 @@ def reservation_of(request: PlannedRequest, max_tokens: int | None, sampling: di
     return Reservation(most_tokens(request.messages, text_bytes), max_tokens or sampling["max_tokens"])
 
 
-def planned_requests(job: HarvestJob, name: str) -> Iterable[list[PlannedRequest]]:
+def planned_requests(folder: Folder, name: str) -> Iterable[list[PlannedRequest]]:
     """A plan shard's rows in batches, read group by group."""
-    with job.folder.open(name) as stream:
-        parquet = open_parquet(PLAN, stream, job.folder.path(name))
+    with folder.open(name) as stream:
+        parquet = open_parquet(PLAN, stream, folder.path(name))
         for batch in parquet.iter_batches(batch_size=BATCH_ROWS):
             yield list(rows_of(PLAN, batch))
 
@@ -109,7 +110,7 @@ def rebuild_shard(job: HarvestJob, shard: int, plan_files: Sequence[str], index:
     ):
         written: set[str] = set()
         for name in plan_files:
-            for batch in planned_requests(job, name):
+            for batch in planned_requests(folder, name):
                 builder = _Builder(job, job.teacher(batch[0].teacher), halts)
                 for request, calls in zip(batch, index.calls([row.request_id for row in batch]), strict=True):
                     settled = settle(calls, builder.protocol, sampling_of(request.sampling), job.config.retry)
@@ -131,6 +132,30 @@ def rebuild_shard(job: HarvestJob, shard: int, plan_files: Sequence[str], index:
                     ledger.add(_unplanned(job, call))
 
 
+def spent_so_far(config: HarvestConfig, folder: Folder, index: JournalIndex, shards: Sequence[PlanShard]) -> Cost:
+    """What all calls of the journal cost; those that brought no count are taken at their reservation."""
+    cost = tokens = 0
+    uncounted: dict[str, list[Heard]] = {}
+    teachers = {teacher.name: teacher for teacher in config.teachers}
+    sampling = config.sampling.of_sample(0)
+    for calls in index.requests_in(0, 1):
+        teacher = teachers[calls[0].teacher]
+        for call in calls:
+            reply = _reply(call, PROTOCOLS[teacher.protocol], sampling)
+            found = cost_of(call.kind, call.status, reply, Reservation(0, 0), teacher.price_usd_per_million_tokens)
+            cost, tokens = cost + found.pico_usd, tokens + found.tokens
+            if found.basis == "reserved":
+                uncounted.setdefault(call.request_id, []).append(Heard(call, reply))
+    for shard in shards if uncounted else ():
+        prices = teachers[shard.teacher].price_usd_per_million_tokens
+        for batch in planned_requests(folder, shard.file):
+            for request in batch:
+                for call, _ in uncounted.get(request.request_id, ()):
+                    reserved = reservation_of(request, call.max_tokens, sampling_of(request.sampling)).cost(prices)
+                    cost, tokens = cost + reserved.pico_usd, tokens + reserved.tokens
+    return Cost(cost, tokens, "usage")
+
+
 class _Builder:
     """Row builder for one teacher."""
 
@@ -146,7 +171,7 @@ class _Builder:
             return self._failed(request, settled)
         call, reply = chosen.call, chosen.reply
         sampling = sampling_of(request.sampling)
-        stamp = self._terms(call.run_id)
+        stamp = self._terms(call.run_id, request.prompt_license)
         cost = cost_of(call.kind, call.status, reply, reservation_of(request, call.max_tokens, sampling), self._prices)
         row = Completion(
             row_id=row_id(request.request_id),
@@ -212,14 +237,18 @@ class _Builder:
             cause=cause,
             detail=detail,
             attempts=settled.attempts,
+            retryable=not settled.final,
             last_status=call.status if call else None,
             last_attempt_at=call.sent_at if call else None,
             prompt_source=request.prompt_source,
             prompt_source_row=request.prompt_source_row,
         )
 
-    def _terms(self, run_id: str) -> TermsStamp:
-        return self.job.terms.get(run_id, self.job.terms[self.job.run_id])[self.teacher.name]
+    def _terms(self, run_id: str, prompt_license: str) -> TermsStamp:
+        # A run that died left calls but no record: its terms are those of the run that finishes its work.
+        now = self.job.terms[self.job.run_id][self.teacher.name]
+        then = self.job.terms.get(run_id, {}).get(self.teacher.name, now)
+        return then.get(prompt_license, now[prompt_license])
 
 
 def _entry(call: Call, reply: Reply | None, teacher: Teacher, reserved: Reservation) -> LedgerEntry:

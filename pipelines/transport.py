@@ -16,7 +16,7 @@ import orjson
 from httpx_aiohttp import AiohttpTransport
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from tutelage.pipelines.teachers import HEADERS_KEPT
+from tutelage.pipelines.teachers.protocol import HEADERS_KEPT
 
 MAX_BODY_BYTES = 64 << 20
 CAUSE_HEADER = "x-tutelage-cause"

@@ -154,6 +154,7 @@ FAILED = _contract(
         "cause": pa.string(),
         "detail": pa.string(),
         "attempts": pa.int32(),
+        "retryable": pa.bool_(),
         "last_status": pa.int32(),
         "last_attempt_at": INSTANT,
         **_PROMPT_ORIGIN,

@@ -108,7 +108,8 @@ class Completion(NamedTuple):
 
 
 class FailedRequest(NamedTuple):
-    """A planned request without an answer. `attempts` is 0 where the run stopped before asking."""
+    """A planned request without an answer. `attempts` is 0 where the run stopped before asking; `retryable` where the
+    next run asks it again."""
 
     request_id: str
     prompt_id: str
@@ -117,6 +118,7 @@ class FailedRequest(NamedTuple):
     cause: str
     detail: str | None
     attempts: int
+    retryable: bool
     last_status: int | None
     last_attempt_at: datetime | None
     prompt_source: str

@@ -1,1 +1,1 @@
-"""Distillation from curated Parquet to a student and its run record. The only package that imports torch."""
+"""Students from curated, permitted data. Built by a later issue."""

@@ -1,0 +1,70 @@
+"""`tutelage harvest`: runs the harvest behind a display, and says at the end what came of it."""
+
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from tutelage.schemas.errors import ConfigError
+
+if TYPE_CHECKING:
+    from tutelage.pipelines.harvest import HarvestReport
+
+
+def run_harvest(
+    config_path: Path,
+    runner: str | None,
+    beam_args: tuple[str, ...],
+    max_usd: str | None,
+    limit: int | None,
+    reparse: bool,
+    as_json: bool,
+) -> int:
+    from tutelage.cli.display import display
+    from tutelage.cli.main import print_json
+    from tutelage.pipelines.config import load_config
+    from tutelage.pipelines.harvest import HarvestOptions, harvest
+
+    config = load_config(config_path)
+    options = HarvestOptions(runner, beam_args, _usd(max_usd), limit, reparse)
+    with display(config.teachers) as watcher:
+        report = harvest(config, options, watcher)
+    if as_json:
+        print_json(report.to_json())
+    else:
+        print_report(report)
+    return report.exit_code
+
+
+def print_report(report: "HarvestReport") -> None:
+    rows = ", ".join(f"{count:,} {outcome}" for outcome, count in report.rows.items()) or "none"
+    typer.echo(f"rows      {rows}")
+    typer.echo(
+        f"calls     {report.requests_sent:,} sent, {report.responses_reused:,} answers reused, {report.repaid:,} paid for again"
+    )
+    tokens = ", ".join(f"{count:,} {name.removesuffix('_tokens')}" for name, count in report.tokens.items())
+    typer.echo(f"tokens    {tokens}; cost {report.cost_usd:,.6f} USD")
+    typer.echo(f"time      {report.elapsed_s:,.1f} s, {report.requests_per_second:,.1f} requests a second while asking")
+    if report.torn_bytes:
+        typer.echo(f"journal   {report.torn_bytes:,} bytes of a cut-off write were dropped; those requests were asked again")
+    for halt in report.halts:
+        typer.echo(f"stopped   {halt.message}")
+    if report.left:
+        left = ", ".join(f"{count:,} {cause}" for cause, count in report.left.items())
+        typer.echo(f"left      {left} (table failed; run the same command to ask again what can be asked)")
+    if report.unusable_prompts:
+        typer.echo(f"prompts   {report.unusable_prompts:,} rows could not be asked (rejected.parquet says why)")
+    typer.echo(f"sealed    {report.dataset}, Merkle root {report.root[:16]}…")
+
+
+def _usd(text: str | None) -> Decimal | None:
+    if text is None:
+        return None
+    try:
+        amount = Decimal(text)
+        if amount.is_finite() and amount >= 0:
+            return amount
+    except InvalidOperation:
+        pass
+    raise ConfigError(f"--max-usd {text!r}: an amount of US dollars was wanted, like 5 or 0.25")

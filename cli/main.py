@@ -1,0 +1,123 @@
+"""The `tutelage` command. Thin: a command parses its arguments and calls one function; heavy imports wait inside."""
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tutelage.cli import teacher, terms
+from tutelage.cli.doctor import doctor
+from tutelage.schemas.errors import TutelageError
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    help="Harvest what teacher models say, with receipts; audit who taught whom; train only on what may be used.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.add_typer(terms.app, name="terms")
+app.add_typer(teacher.app, name="teacher")
+app.command()(doctor)
+
+Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="A harvest config (YAML); `tutelage init` writes one.")]
+Dataset = Annotated[str, typer.Argument(metavar="DIR", help="A dataset folder, or any fsspec URI of one.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")]
+
+
+@app.command()
+def init(directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where to write.")] = Path()) -> None:
+    """Write a commented starter config and prompts."""
+    from tutelage.cli.starter import write_starter
+
+    for path in write_starter(directory):
+        typer.echo(f"wrote {path}")
+
+
+@app.command()
+def plan(config: Config, as_json: AsJson = False) -> None:
+    """Count what a harvest would ask, what it would cost at most, and what the terms say. Makes no call."""
+    from tutelage.cli.plan import show_plan
+
+    raise typer.Exit(show_plan(config, as_json))
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def harvest(
+    context: typer.Context,
+    config: Config,
+    runner: Annotated[str | None, typer.Option(help="A Beam runner; default: Beam's own, in this process.")] = None,
+    max_usd: Annotated[str | None, typer.Option(help="Hard cap, over all runs of this dataset.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Plan no more than so many requests.")] = None,
+    reparse: Annotated[bool, typer.Option("--reparse", help="Rebuild all rows from the journal; makes no call.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run or resume a harvest, and seal it. Options that tutelage does not know go to Beam."""
+    from tutelage.cli.harvest import run_harvest
+
+    raise typer.Exit(run_harvest(config, runner, tuple(context.args), max_usd, limit, reparse, as_json))
+
+
+@app.command()
+def verify(dataset: Dataset, as_json: AsJson = False) -> None:
+    """Check every file, row and root of a dataset against its seal."""
+    from tutelage.cli.dataset import show_verified
+
+    raise typer.Exit(show_verified(dataset, as_json))
+
+
+@app.command()
+def prove(dataset: Dataset, row_id: Annotated[str, typer.Argument(metavar="ROW_ID")]) -> None:
+    """Print one row's proof as JSON; docs/verify_proof.py checks it with the standard library alone."""
+    from tutelage.pipelines.seal import prove as prove_row
+    from tutelage.pipelines.storage import Folder
+
+    print_json(prove_row(Folder(dataset), row_id))
+
+
+@app.command()
+def withdraw(
+    dataset: Dataset,
+    where: Annotated[str, typer.Option(help="SQL condition over completions, like: prompt_id = 'p7'")],
+    reason: Annotated[str, typer.Option(help="Why; it stays in the tombstones.")],
+    as_json: AsJson = False,
+) -> None:
+    """Erase rows: content, salt, raw answer and prompt go; leaf and tombstone stay, and the root still verifies."""
+    from tutelage.cli.dataset import withdraw_rows
+
+    raise typer.Exit(withdraw_rows(dataset, where, reason, as_json))
+
+
+@app.command()
+def demo(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where the dataset goes.")] = Path("harvests/demo"),
+) -> None:
+    """Take the whole way of a row on the embedded teacher: plan, harvest, seal, verify."""
+    from tutelage.cli.demo import run_demo
+
+    raise typer.Exit(run_demo(directory))
+
+
+def print_json(content: Any) -> None:
+    typer.echo(json.dumps(content, indent=2, default=str, ensure_ascii=False))
+
+
+def run() -> None:
+    """Entry point: what tutelage raises on purpose becomes a message on stderr and its exit code."""
+    logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        app()
+    except TutelageError as error:
+        typer.echo(f"tutelage: {error}", err=True)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # Whoever read our output has seen enough (`| head`).
+        sys.stderr.close()
+        sys.exit(0)
+    except KeyboardInterrupt:
+        typer.echo("tutelage: interrupted", err=True)
+        sys.exit(INTERRUPTED)

@@ -1,0 +1,180 @@
+"""The harvest as a Beam pipeline: plan shards in, rebuilt shards out. The DoFns only adapt; `engine` and `replay` work.
+
+    Create(shards) -> Reshuffle -> Ask (submit in process, drain in finish_bundle) -> GroupByKey -> Rebuild
+
+Elements are shard descriptors, never rows. The GroupByKey is the barrier after which the journal of a shard is whole.
+"""
+
+import multiprocessing
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.windowed_value import WindowedValue
+
+from tutelage.pipelines.engine import Engine
+from tutelage.pipelines.job import ControlFolder, HarvestJob
+from tutelage.pipelines.journal_index import JournalIndex
+from tutelage.pipelines.plan import PlanShard
+from tutelage.pipelines.replay import rebuild_shard
+from tutelage.schemas.errors import ConfigError
+
+Shard = tuple[int, tuple[PlanShard, ...]]
+
+
+@dataclass
+class Harvest(beam.PTransform):  # type: ignore[misc]
+    """From (shard number, its plan shards) to nothing: the rebuilt files are the result."""
+
+    job: HarvestJob
+    ask: bool
+
+    def expand(self, shards: Any) -> Any:
+        if self.ask:
+            shards = shards | "Spread" >> beam.Reshuffle() | "Ask" >> beam.ParDo(_Ask(self.job))
+        return shards | "Barrier" >> beam.GroupByKey() | "Rebuild" >> beam.ParDo(_Rebuild(self.job))
+
+
+def run_pipeline(
+    job: HarvestJob,
+    plan_shards: Sequence[PlanShard],
+    runner: str | None,
+    beam_args: Sequence[str],
+    *,
+    ask: bool,
+    while_running: Callable[[], None],
+) -> None:
+    """Runs the pipeline to its end in a thread of its own, calling `while_running` five times a second meanwhile.
+
+    Another thread, so that this one hears Ctrl-C, and with signals blocked there: the workers that Beam starts inherit
+    that, and a Ctrl-C in the terminal does not kill them in the middle of a drain.
+    """
+    by_number: list[Shard] = [
+        (number, tuple(shard for shard in plan_shards if shard.shard == number))
+        for number in range(job.config.output.shards)
+    ]
+    failures: list[BaseException] = []
+
+    def work() -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+        try:
+            options = PipelineOptions(list(beam_args), save_main_session=False)
+            # Entered by hand, not by `with`: an exception must not be replaced by one of a half-built pipeline.
+            pipeline = beam.Pipeline(runner=runner or FnApiRunner(), options=options)
+            elements = [(number, [tuple(shard) for shard in shards]) for number, shards in by_number]
+            _ = pipeline | "Shards" >> beam.Create(elements, reshuffle=False) | Harvest(job, ask)
+            pipeline.run().wait_until_finish()
+        except BaseException as failure:
+            failures.append(failure)
+        finally:
+            _close_engine(job.run_id)
+
+    thread = threading.Thread(target=work, name="tutelage-beam")
+    thread.start()
+    while thread.is_alive():
+        while_running()
+        thread.join(0.2)
+    if failures:
+        raise failures[0]
+
+
+def process_count(runner: str | None, beam_args: Sequence[str]) -> int:
+    """How many processes the given Beam options ask for: the teachers' limits are divided by it."""
+    options = PipelineOptions(list(beam_args))
+    every = options.get_all_options(drop_default=False)
+    if runner is None:
+        direct = options.view_as(DirectOptions)
+        if direct.direct_running_mode != "multi_processing":
+            return 1
+        return int(direct.direct_num_workers) or multiprocessing.cpu_count()
+    name = runner.rsplit(".", 1)[-1].lower().removesuffix("runner")
+    key = _PROCESSES_OPTION.get(name)
+    count = _unknown_option(beam_args, key) or every.get(key) if key else None
+    if not count or int(count) < 1:
+        wanted = f"--{key} N" if key else f"one of {', '.join(sorted(_PROCESSES_OPTION))}"
+        raise ConfigError(f"runner {runner}: give {wanted}, so that the teachers' limits can be divided among its workers")
+    return int(count)
+
+
+_PROCESSES_OPTION = {
+    "dask": "dask_npartitions",
+    "flink": "parallelism",
+    "spark": "parallelism",
+    "dataflow": "max_num_workers",
+    "portable": "parallelism",
+}
+
+
+def _unknown_option(beam_args: Sequence[str], key: str) -> str | None:
+    """An option of a runner whose module is not imported yet, read from the arguments themselves."""
+    for place, argument in enumerate(beam_args):
+        name, found, value = argument.partition("=")
+        if name == f"--{key}":
+            return value if found else next(iter(beam_args[place + 1 :]), None)
+    return None
+
+
+class _Ask(beam.DoFn):  # type: ignore[misc]
+    def __init__(self, job: HarvestJob) -> None:
+        self._job = job
+        self._waiting: list[tuple[int, Sequence[Future[None]]]] = []
+
+    def start_bundle(self) -> None:
+        self._waiting = []
+
+    def process(self, element: tuple[int, list[Any]]) -> None:
+        number, shards = element
+        engine = _engine(self._job)
+        self._waiting.append((number, [engine.submit(PlanShard(*shard)) for shard in shards]))
+
+    def finish_bundle(self) -> Iterator[Any]:
+        for number, futures in self._waiting:
+            for future in futures:
+                future.result()
+            yield WindowedValue((number, None), GlobalWindow().max_timestamp(), [GlobalWindow()])
+
+
+class _Rebuild(beam.DoFn):  # type: ignore[misc]
+    def __init__(self, job: HarvestJob) -> None:
+        self._job = job
+        self._index: JournalIndex | None = None
+
+    def process(self, element: tuple[int, Iterable[Any]]) -> None:
+        number, _ = element
+        halts = ControlFolder(self._job.control_dir).halts()
+        if any(halt.cause == "storage" for halt in halts):
+            return
+        # Not in setup: a runner may set the stage up before the asking is over.
+        if self._index is None:
+            self._index = JournalIndex(self._job.folder)
+        shards = self._job.config.output.shards
+        plan_files = self._job.folder.list(f"plan/*-{number:05d}-of-{shards:05d}.parquet")
+        rebuild_shard(self._job, number, plan_files, self._index, halts)
+
+
+_ENGINES: dict[str, Engine] = {}
+_ENGINES_LOCK = threading.Lock()
+
+
+def _engine(job: HarvestJob) -> Engine:
+    """The process's engine for a run; the first bundle starts it."""
+    with _ENGINES_LOCK:
+        if job.run_id not in _ENGINES:
+            engine = Engine(job)
+            engine.start()
+            _ENGINES[job.run_id] = engine
+        return _ENGINES[job.run_id]
+
+
+def _close_engine(run_id: str) -> None:
+    with _ENGINES_LOCK:
+        engine = _ENGINES.pop(run_id, None)
+    if engine is not None:
+        engine.close()

@@ -1,0 +1,88 @@
+"""`run.json`: which runs made the dataset, with what config, code and parts, and what their teachers could do."""
+
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import orjson
+
+from tutelage.pipelines.config import HarvestConfig
+from tutelage.pipelines.job import TermsStamp
+from tutelage.pipelines.seal import RUN_FILE
+from tutelage.pipelines.storage import Folder
+from tutelage.schemas.errors import ConfigError
+from tutelage.schemas.version import CODE_VERSION
+
+PARTS = ("apache-beam", "aiohttp", "httpx", "httpx-aiohttp", "jsonschema", "orjson", "pyarrow", "pydantic", "uvloop")
+
+
+def read_runs(folder: Folder) -> list[dict[str, Any]]:
+    """Earlier runs of the folder, oldest first."""
+    if not folder.exists(RUN_FILE):
+        return []
+    return list(orjson.loads(folder.read(RUN_FILE))["runs"])
+
+
+def write_runs(folder: Folder, runs: Sequence[dict[str, Any]]) -> None:
+    document = {"contract": "run/1", "runs": list(runs)}
+    folder.write(RUN_FILE, orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS) + b"\n")
+
+
+def new_run(
+    config: HarvestConfig, run_id: str, started_at: str, terms: dict[str, dict[str, TermsStamp]]
+) -> dict[str, Any]:
+    """A run's record at its start. The config names the variables that hold keys, never a key."""
+    return {
+        "run_id": run_id,
+        "started_at": started_at,
+        "code_version": CODE_VERSION,
+        "parts": {name: found for name in PARTS if (found := _version(name))},
+        "identity": config.identity(),
+        "config": config.model_dump(mode="json"),
+        "terms": {name: {item: list(stamp) for item, stamp in stamps.items()} for name, stamps in terms.items()},
+        "capabilities": {},
+    }
+
+
+def terms_by_run(runs: Sequence[dict[str, Any]]) -> dict[str, dict[str, dict[str, TermsStamp]]]:
+    return {
+        run["run_id"]: {
+            name: {item: TermsStamp(stamp[0], stamp[1], tuple(stamp[2])) for item, stamp in stamps.items()}
+            for name, stamps in run["terms"].items()
+        }
+        for run in runs
+    }
+
+
+def require_same_identity(config: HarvestConfig, runs: Sequence[dict[str, Any]], uri: str) -> None:
+    """Raises ConfigError, with the first differences, where the folder was made with other teachers or sampling."""
+    if not runs:
+        return
+    before, now = runs[-1]["identity"], orjson.loads(orjson.dumps(config.identity()))
+    differences = list(_differences("", before, now))
+    if differences:
+        shown = "\n".join(f"  {item}" for item in differences[:8])
+        raise ConfigError(
+            f"{uri}: was harvested with another config (there -> here):\n{shown}\n"
+            "name another output.uri, or go back to the config that made this folder"
+        )
+
+
+def _differences(place: str, before: Any, now: Any) -> list[str]:
+    if isinstance(before, dict) and isinstance(now, dict):
+        found: list[str] = []
+        for key in sorted({*before, *now}):
+            found += _differences(f"{place}.{key}".lstrip("."), before.get(key), now.get(key))
+        return found
+    return [] if before == now else [f"{place}: {_short(before)} -> {_short(now)}"]
+
+
+def _short(value: Any) -> str:
+    return "absent" if value is None else orjson.dumps(value).decode()[:120]
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
