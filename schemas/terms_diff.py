@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from tutelage.schemas.canonical import sha256_hex
 from tutelage.schemas.errors import ConfigError, SealBroken
+from tutelage.schemas.terms_entry import TermsEntry
 from tutelage.schemas.terms_register import Register, parse_entries
 
 Side = dict[str, dict[str, Any]]
@@ -80,6 +81,6 @@ def _by_id(entries: list[dict[str, Any]]) -> Side:
 def _fields(terms_id: str, left: dict[str, Any], right: dict[str, Any]) -> list[Difference]:
     return [
         Difference(terms_id, field, left.get(field), right.get(field))
-        for field in [*left, *(field for field in right if field not in left)]
+        for field in dict.fromkeys([*TermsEntry.model_fields, *left, *right])
         if field != "id" and left.get(field) != right.get(field)
     ]

@@ -40,6 +40,4 @@ def is_private(host: str) -> bool:
         # read 134744072 and 0x8080808 as the public address 8.8.8.8.
         one_label = "." not in host and host[0].isalpha()
         return one_label or host.endswith(PRIVATE_SUFFIXES)
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
-        address = address.ipv4_mapped
     return not address.is_global

@@ -1,12 +1,13 @@
+import re
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from tutelage.schemas.canonical import canonical_json, sha256_hex
 from tutelage.schemas.errors import ConfigError
-from tutelage.schemas.terms_entry import TermsEntry
+from tutelage.schemas.terms_entry import TRAIN_USES, Kind, Obligation, TermsEntry
 from tutelage.schemas.terms_register import Origin, Register, parse_entries
 
 ENTRY = """\
@@ -210,3 +211,12 @@ def test_an_unknown_id_is_answered_with_its_neighbours() -> None:
     known = Register.load()
     assert "smollm2-apache-2.0" in known.nearest("smollm-apache-2.0")
     assert "terms list" in known.nearest("qqqq")
+
+
+def test_the_guide_explains_every_word_and_its_example_is_a_valid_entry() -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "terms.md").read_text()
+    for word in [*TRAIN_USES, "intersect", *get_args(Obligation), *get_args(Kind)]:
+        assert re.search(rf"\b{word}\b", guide), word
+    (example,) = [block for block in re.findall(r"```yaml\n(.*?)```", guide, re.DOTALL) if block.startswith("- id:")]
+    (found,) = parse_entries(example, "docs/terms.md")
+    assert found.id == "corp-gateway"
