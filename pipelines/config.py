@@ -5,7 +5,7 @@ import os
 import re
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 import yaml
@@ -56,11 +56,21 @@ class Prices(_Part):
     output: Decimal = Field(Decimal(0), ge=0, decimal_places=6)
     cached_input: Decimal | None = Field(None, ge=0, decimal_places=6)
 
+    def pico(self) -> "PicoPrices":
+        cached = self.input if self.cached_input is None else self.cached_input
+        return PicoPrices(*(int(price * 1_000_000) for price in (self.input, cached, self.output)))
+
+
+class PicoPrices(NamedTuple):
+    """Pico-dollars a token: whole numbers, since a price has at most 6 decimals."""
+
+    input: PicoUsd
+    cached_input: PicoUsd
+    output: PicoUsd
+
     def cost(self, prompt_tokens: int, completion_tokens: int, cached_tokens: int = 0) -> PicoUsd:
-        cached_price = self.input if self.cached_input is None else self.cached_input
         fresh = max(prompt_tokens - cached_tokens, 0)
-        total = self.input * fresh + cached_price * cached_tokens + self.output * completion_tokens
-        return int(total * 1_000_000)
+        return self.input * fresh + self.cached_input * cached_tokens + self.output * completion_tokens
 
 
 class Teacher(_Part):

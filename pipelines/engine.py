@@ -245,7 +245,7 @@ class _Lane:
         self.line = Line(transport, url, self.protocol.headers(key), key)
         self.limiter = Limiter(self.teacher.limits, engine.job.processes, engine._loop.time())
         self.retry = engine.job.config.retry
-        self.prices = self.teacher.price_usd_per_million_tokens
+        self.prices = self.teacher.price_usd_per_million_tokens.pico()
         self.shards: deque[_OpenShard] = deque()
         self.halted = False
         self.counts: Counter[str] = Counter()
@@ -258,6 +258,7 @@ class _Lane:
         self._thirsty: asyncio.Event | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._refused = 0
+        self._pump_due = False
 
     # Filling: plan shards are read as the lane runs dry, so that a slow teacher holds few rows and stalls nobody.
 
@@ -330,6 +331,7 @@ class _Lane:
 
     def pump(self) -> None:
         """Sends whatever may go out now; sets a timer where only time is missing."""
+        self._pump_due = False
         now = self.engine._loop.time()
         while self._waiting and self._waiting[0][0] <= now:
             self._ready.appendleft(heapq.heappop(self._waiting)[2])
@@ -399,13 +401,16 @@ class _Lane:
         elif answer.status in (401, 402):
             self._halt("unauthorized", self._refusal(answer))
         self.engine.note(self, asking, answer)
-        self.pump()
+        # Several answers come in one turn of the loop: one pump, and so one write to the journal, serves them all.
+        if not self._pump_due:
+            self._pump_due = True
+            self.engine._loop.call_soon(self.pump)
 
     # Settling, once an answer is durable.
 
     def settle(self, asking: _Asking, answer: Answer) -> None:
         reply = self.protocol.parse(answer.status, answer.headers, answer.body, asking.sampling)
-        cost = cost_of("ask", answer.status, reply, asking.reservation, self.prices)
+        cost = cost_of("ask", answer.status, reply, lambda: asking.reservation, self.prices)
         self.engine.budget.settle(asking.reserved, cost)
         self.limiter.reconcile(asking.tokens, cost.tokens)
         self.counts["cost_pico_usd"] += cost.pico_usd

@@ -138,6 +138,7 @@ class _Planner:
         self._config, self._withdrawn, self._limit = config, withdrawn, limit
         self._samplings = [config.sampling.of_sample(index) for index in range(config.sampling.samples)]
         self._sampling_texts = [canonical_json(sampling).decode() for sampling in self._samplings]
+        self._prices = {teacher.name: teacher.price_usd_per_million_tokens.pico() for teacher in config.teachers}
         self._asked: set[bytes] = set()
         self._ids: set[bytes] = set()
         self.plan = Plan(teachers={teacher.name: TeacherPlan() for teacher in config.teachers})
@@ -212,14 +213,13 @@ class _Planner:
         if self._limit is not None:
             planned = planned[: self._limit - self.plan.requests]
         self.plan.requests += len(planned)
-        prices = {teacher.name: teacher.price_usd_per_million_tokens for teacher in self._config.teachers}
         most_in, most_out = most_tokens(prompt.messages, prompt.text_bytes), self._config.sampling.max_tokens
         for row in planned:
             teacher = self.plan.teachers[row.teacher]
             teacher.requests += 1
             teacher.prompt_tokens += row.estimated_prompt_tokens
             teacher.completion_tokens_at_most += most_out
-            teacher.cost_at_most += prices[row.teacher].cost(most_in, most_out)
+            teacher.cost_at_most += self._prices[row.teacher].cost(most_in, most_out)
         return planned
 
     def _rejected(self, row: RejectedPrompt) -> RejectedPrompt:

@@ -1,8 +1,9 @@
 """What a call cost, exactly, and the hard cap over all calls."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
-from tutelage.pipelines.config import PicoUsd, Prices
+from tutelage.pipelines.config import PicoPrices, PicoUsd
 from tutelage.pipelines.teachers.protocol import Reply
 
 NEVER_REACHED = ("connect", "tls")
@@ -23,12 +24,14 @@ class Reservation(NamedTuple):
     prompt_tokens: int
     completion_tokens: int
 
-    def cost(self, prices: Prices) -> Cost:
+    def cost(self, prices: PicoPrices) -> Cost:
         tokens = self.prompt_tokens + self.completion_tokens
         return Cost(prices.cost(self.prompt_tokens, self.completion_tokens), tokens, "reserved")
 
 
-def cost_of(kind: str, status: int, reply: Reply | None, reserved: Reservation, prices: Prices) -> Cost:
+def cost_of(
+    kind: str, status: int, reply: Reply | None, reserved: Callable[[], Reservation], prices: PicoPrices
+) -> Cost:
     """The price of one call from what came back. An answer that is missing or that counts nothing costs its reservation:
     it was perhaps paid for."""
     usage = reply.usage if reply is not None else None
@@ -38,7 +41,7 @@ def cost_of(kind: str, status: int, reply: Reply | None, reserved: Reservation, 
     refused = status >= 300 or (status == 0 and reply is not None and reply.cause in NEVER_REACHED)
     if refused and kind != "lost":
         return Cost(0, 0, "none")
-    return reserved.cost(prices)
+    return reserved().cost(prices)
 
 
 class BudgetMeter:

@@ -1,6 +1,6 @@
 """Rows from the journal: what each planned request came to. Pure replay: no call is made, and none is paid for again."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ from tutelage.pipelines.pricing import Cost, Reservation, cost_of
 from tutelage.pipelines.storage import Folder
 from tutelage.pipelines.table_file import TableFile
 from tutelage.pipelines.teachers import PROTOCOLS
-from tutelage.pipelines.teachers.protocol import Reply, TeacherProtocol
+from tutelage.pipelines.teachers.protocol import NO_USAGE, Reply, TeacherProtocol
 from tutelage.schemas.canonical import canonical_json
 from tutelage.schemas.contracts import COMPLETIONS, FAILED, JOURNAL, LEDGER, PLAN, open_parquet, rows_of
 from tutelage.schemas.identity import leaf_sha256, row_id
@@ -23,6 +23,8 @@ from tutelage.schemas.rows import Call, Completion, FailedRequest, LedgerEntry, 
 from tutelage.schemas.version import CODE_VERSION
 
 BATCH_ROWS = 1024
+BYTES_PER_LOGPROB_ROW = 400
+"""About what a token with its 20 alternatives takes; it decides when a row group is full."""
 
 
 class Heard(NamedTuple):
@@ -114,12 +116,13 @@ def rebuild_shard(job: HarvestJob, shard: int, plan_files: Sequence[str], index:
                 builder = _Builder(job, job.teacher(batch[0].teacher), halts)
                 for request, calls in zip(batch, index.calls([row.request_id for row in batch]), strict=True):
                     settled = settle(calls, builder.protocol, sampling_of(request.sampling), job.config.retry)
-                    row = builder.row(request, settled)
+                    entries = builder.ledger(request, settled.heard)
+                    row = builder.row(request, settled, entries)
                     if isinstance(row, Completion):
-                        completions.add(row, len(row.response) + 100 * len(row.tokens or ()))
+                        completions.add(row, len(row.response) + BYTES_PER_LOGPROB_ROW * len(row.tokens or ()))
                     else:
                         failed.add(row)
-                    for entry in builder.ledger(request, settled.heard):
+                    for entry in entries:
                         ledger.add(entry)
                     for call in calls:
                         journal.add(call, len(call.body))
@@ -129,7 +132,7 @@ def rebuild_shard(job: HarvestJob, shard: int, plan_files: Sequence[str], index:
             if calls[0].request_id not in written:
                 for call in calls:
                     journal.add(call, len(call.body))
-                    ledger.add(_unplanned(job, call))
+                    ledger.add(_Builder(job, job.teacher(call.teacher), halts).unplanned(call))
 
 
 def spent_so_far(config: HarvestConfig, folder: Folder, index: JournalIndex, shards: Sequence[PlanShard]) -> Cost:
@@ -142,18 +145,22 @@ def spent_so_far(config: HarvestConfig, folder: Folder, index: JournalIndex, sha
         teacher = teachers[calls[0].teacher]
         for call in calls:
             reply = _reply(call, PROTOCOLS[teacher.protocol], sampling)
-            found = cost_of(call.kind, call.status, reply, Reservation(0, 0), teacher.price_usd_per_million_tokens)
+            found = cost_of(call.kind, call.status, reply, _nothing, teacher.price_usd_per_million_tokens.pico())
             cost, tokens = cost + found.pico_usd, tokens + found.tokens
             if found.basis == "reserved":
                 uncounted.setdefault(call.request_id, []).append(Heard(call, reply))
     for shard in shards if uncounted else ():
-        prices = teachers[shard.teacher].price_usd_per_million_tokens
+        prices = teachers[shard.teacher].price_usd_per_million_tokens.pico()
         for batch in planned_requests(folder, shard.file):
             for request in batch:
                 for call, _ in uncounted.get(request.request_id, ()):
                     reserved = reservation_of(request, call.max_tokens, sampling_of(request.sampling)).cost(prices)
                     cost, tokens = cost + reserved.pico_usd, tokens + reserved.tokens
     return Cost(cost, tokens, "usage")
+
+
+def _nothing() -> Reservation:
+    return Reservation(0, 0)
 
 
 class _Builder:
@@ -164,15 +171,17 @@ class _Builder:
         self.protocol = PROTOCOLS[teacher.protocol]
         self._halt = next((halt for halt in halts if halt.teacher in ("", teacher.name)), None)
         self._prices = teacher.price_usd_per_million_tokens
+        self._pico = self._prices.pico()
 
-    def row(self, request: PlannedRequest, settled: Settled) -> Completion | FailedRequest:
+    def row(
+        self, request: PlannedRequest, settled: Settled, entries: Sequence[LedgerEntry]
+    ) -> Completion | FailedRequest:
         chosen = settled.chosen
         if chosen is None or chosen.reply is None or chosen.reply.outcome == "failed":
             return self._failed(request, settled)
         call, reply = chosen.call, chosen.reply
         sampling = sampling_of(request.sampling)
         stamp = self._terms(call.run_id, request.prompt_license)
-        cost = cost_of(call.kind, call.status, reply, reservation_of(request, call.max_tokens, sampling), self._prices)
         row = Completion(
             row_id=row_id(request.request_id),
             request_id=request.request_id,
@@ -197,7 +206,7 @@ class _Builder:
             completion_tokens=reply.usage.completion_tokens,
             cached_tokens=reply.usage.cached_tokens,
             reasoning_tokens=reply.usage.reasoning_tokens,
-            cost_usd=usd(cost.pico_usd),
+            cost_usd=next(entry.cost_usd for entry in entries if entry.call_id == call.call_id),
             latency_ms=call.latency_us // 1000,
             attempts=settled.attempts,
             created_at=call.sent_at + timedelta(microseconds=call.latency_us),
@@ -214,12 +223,41 @@ class _Builder:
             salt=call.salt,
             leaf_sha256="",
         )
-        return row._replace(leaf_sha256=leaf_sha256(row))
+        return Completion._make((*row[:-1], leaf_sha256(row)))
 
-    def ledger(self, request: PlannedRequest, heard: Iterable[Heard]) -> Iterable[LedgerEntry]:
-        for call, reply in heard:
-            reserved = reservation_of(request, call.max_tokens, sampling_of(request.sampling))
-            yield _entry(call, reply, self.teacher, reserved)
+    def ledger(self, request: PlannedRequest, heard: Iterable[Heard]) -> list[LedgerEntry]:
+        sampling = sampling_of(request.sampling)
+        return [
+            self.entry(call, reply, lambda call=call: reservation_of(request, call.max_tokens, sampling))
+            for call, reply in heard
+        ]
+
+    def entry(self, call: Call, reply: Reply | None, reserved: Callable[[], Reservation]) -> LedgerEntry:
+        cost = cost_of(call.kind, call.status, reply, reserved, self._pico)
+        usage = reply.usage if reply is not None else NO_USAGE
+        return LedgerEntry(
+            call.call_id,
+            call.request_id,
+            call.teacher,
+            call.kind,
+            call.attempt,
+            call.run_id,
+            call.sent_at,
+            call.latency_us // 1000,
+            call.status,
+            "lost" if reply is None else reply.cause or reply.outcome,
+            *usage,
+            self._prices.input,
+            self._prices.output,
+            usd(cost.pico_usd),
+            cost.basis,
+        )
+
+    def unplanned(self, call: Call) -> LedgerEntry:
+        """A probe's call, or one of a request whose prompt is no longer in the plan."""
+        sampling = self.job.config.sampling.of_sample(0)
+        reply = _reply(call, self.protocol, sampling)
+        return self.entry(call, reply, lambda: Reservation(0, call.max_tokens or sampling["max_tokens"]))
 
     def _failed(self, request: PlannedRequest, settled: Settled) -> FailedRequest:
         last = settled.chosen
@@ -249,37 +287,6 @@ class _Builder:
         now = self.job.terms[self.job.run_id][self.teacher.name]
         then = self.job.terms.get(run_id, {}).get(self.teacher.name, now)
         return then.get(prompt_license, now[prompt_license])
-
-
-def _entry(call: Call, reply: Reply | None, teacher: Teacher, reserved: Reservation) -> LedgerEntry:
-    prices = teacher.price_usd_per_million_tokens
-    cost = cost_of(call.kind, call.status, reply, reserved, prices)
-    usage = reply.usage if reply is not None else (None, None, None, None)
-    return LedgerEntry(
-        call.call_id,
-        call.request_id,
-        call.teacher,
-        call.kind,
-        call.attempt,
-        call.run_id,
-        call.sent_at,
-        call.latency_us // 1000,
-        call.status,
-        "lost" if reply is None else reply.cause or reply.outcome,
-        *usage,
-        prices.input,
-        prices.output,
-        usd(cost.pico_usd),
-        cost.basis,
-    )
-
-
-def _unplanned(job: HarvestJob, call: Call) -> LedgerEntry:
-    """A probe's call, or one of a request whose prompt is no longer in the plan."""
-    teacher = job.teacher(call.teacher)
-    sampling = job.config.sampling.of_sample(0)
-    reply = _reply(call, PROTOCOLS[teacher.protocol], sampling)
-    return _entry(call, reply, teacher, Reservation(0, call.max_tokens or sampling["max_tokens"]))
 
 
 def _with_limit(sampling: dict[str, Any], max_tokens: int) -> str:

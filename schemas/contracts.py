@@ -21,6 +21,7 @@ MAX_CELL_BYTES = 2**31 - 1
 MESSAGES = pa.list_(pa.struct([pa.field("role", pa.string(), False), pa.field("content", pa.string(), False)]))
 TOKENS = pa.list_(pa.struct([("id", pa.int32()), ("text", pa.string()), ("logprob", pa.float32())]))
 TOP_LOGPROBS = pa.list_(pa.list_(pa.struct([("id", pa.int32()), ("logprob", pa.float32())])))
+_STRINGS = pa.list_(pa.string())
 USD = pa.decimal128(20, 12)
 INSTANT = pa.timestamp("us", tz="UTC")
 
@@ -267,13 +268,28 @@ def rows_of(contract: Contract, batch: pa.RecordBatch | pa.Table) -> Iterable[An
     return map(contract.row._make, zip(*columns, strict=True))
 
 
-def _values(column: Any, kind: pa.DataType) -> list[Any]:
-    values = column.to_pylist()
-    if kind in (MESSAGES, TOKENS):
-        return [cell and [tuple(entry.values()) for entry in cell] for cell in values]
-    if kind == TOP_LOGPROBS:
-        return [cell and [[tuple(entry.values()) for entry in position] for position in cell] for cell in values]
-    return list(values)
+def _values(column: pa.Array | pa.ChunkedArray, kind: pa.DataType) -> list[Any]:
+    if pa.types.is_list(kind) and kind != _STRINGS:
+        chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+        return [value for chunk in chunks for value in _lists(chunk)]
+    return list(column.to_pylist())
+
+
+def _lists(column: pa.ListArray) -> list[Any]:
+    """Lists of tuples from a list column of structs (or of such lists), a tenth of the cost of `to_pylist`."""
+    flat = column.flatten()
+    if pa.types.is_list(flat.type):
+        entries = _lists(flat)
+    else:
+        entries = list(zip(*(child.to_pylist() for child in flat.flatten()), strict=True))
+    values, start = [], 0
+    for length in column.value_lengths().to_pylist():
+        if length is None:
+            values.append(None)
+        else:
+            values.append(entries[start : start + length])
+            start += length
+    return values
 
 
 def _misfit(contract: Contract, columns: Sequence[Any], error: Exception) -> str:

@@ -5,6 +5,7 @@ from array import array
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from json.encoder import encode_basestring
+from operator import itemgetter
 from typing import Any
 
 from tutelage.schemas.canonical import canonical_json, sha256_hex
@@ -60,8 +61,8 @@ def leaf_content(row: Completion) -> dict[str, Any]:
 
 def leaf_sha256(row: Completion) -> str:
     """RFC 6962 leaf hash, sha256(0x00 || salt || canonical JSON of `leaf_content`), in hex. About 8 us a row."""
-    # The same bytes as canonical_json(leaf_content(row)), three times as fast: the keys are known and sorted once.
-    content = _TEMPLATE % tuple([_JSON_TEXT[place](row[place]) for place in _PLACES])
+    # The same bytes as canonical_json(leaf_content(row)), several times as fast: the keys are known and sorted once.
+    content = _TEMPLATE % tuple([write(value) for write, value in zip(_WRITERS, _PICK(row), strict=True)])
     return hashlib.sha256(LEAF_PREFIX + bytes.fromhex(row.salt) + content.encode()).hexdigest()
 
 
@@ -114,22 +115,30 @@ _JSON_VALUE: dict[str, Callable[[Any], Any]] = {name: _same for name in Completi
     "top_logprobs": _top_digest,
 }
 
-
-def _writer(name: str) -> Callable[[Any], str]:
-    convert = _JSON_VALUE[name]
-    if convert is not _same:
-        return lambda value: canonical_json(convert(value)).decode()
-
-    def write(value: str | int | None) -> str:
-        if value is None:
-            return "null"
-        return encode_basestring(value) if type(value) is str else str(value)
-
-    return write
+# The fast way to the same bytes: one writer a column, in the order of the sorted keys, C functions where there are any.
 
 
+def _optional(value: str | int | None) -> str:
+    if value is None:
+        return "null"
+    return encode_basestring(value) if type(value) is str else str(value)
+
+
+def _messages_text(messages: Sequence[Any]) -> str:
+    encode = encode_basestring
+    return "[" + ",".join([f'{{"content":{encode(content)},"role":{encode(role)}}}' for role, content in messages]) + "]"
+
+
+_TEXT: dict[str, Callable[[Any], str]] = {
+    "messages": _messages_text,
+    "cost_usd": lambda cost: "null" if cost is None else f'"{cost:f}"',
+    "created_at": lambda moment: str(_microseconds(moment)),
+    "obligations": lambda names: "[" + ",".join(map(encode_basestring, names)) + "]",
+    "tokens": lambda tokens: _optional(_tokens_digest(tokens)),
+    "top_logprobs": lambda positions: _optional(_top_digest(positions)),
+}
+_BY_TYPE: dict[Any, Callable[[Any], str]] = {str: encode_basestring, int: int.__repr__}
 _SORTED_KEYS = sorted(_KEYS)
-_PLACES = [Completion._fields.index(name) for name in _SORTED_KEYS]
+_WRITERS = [_TEXT.get(name) or _BY_TYPE.get(Completion.__annotations__[name], _optional) for name in _SORTED_KEYS]
+_PICK = itemgetter(*(Completion._fields.index(name) for name in _SORTED_KEYS))
 _TEMPLATE = "{" + ",".join(f'"{name}":%s' for name in _SORTED_KEYS) + "}"
-_JSON_TEXT = {place: _writer(name) for name, place in zip(_SORTED_KEYS, _PLACES, strict=True)}
-
