@@ -1,7 +1,7 @@
 """A teacher that answers, and lies, on demand: OpenAI chat and completions, Anthropic messages, over raw HTTP/1.1.
 
-One file on asyncio and the standard library, so that a benchmark starts it with a bare interpreter and it can lie
-at the level of bytes, which no web framework allows. README.md beside it lists the faults and how to ask for them.
+On bare asyncio, so that a benchmark starts it with any interpreter and it can lie at the level of bytes, which no
+web framework allows. stub_answers.py says what is true, stub_faults.py how to lie; README.md lists the faults.
 
     with StubTeacher(latency=0.05, faults=["at=100:down=2"]) as stub:
         harvest(stub.base_url)
@@ -15,90 +15,28 @@ from __future__ import annotations
 import argparse
 import asyncio
 import datetime as dt
-import gzip
 import hashlib
 import json
 import math
 import random
-import re
 import signal
 import socket
 import ssl
 import struct
-import sys
 import tempfile
 import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from email.utils import formatdate
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-_SYLLABLES = [consonant + vowel for consonant in "bdkl" for vowel in "aeio"]
-_WORDS = [first + second for first in _SYLLABLES for second in _SYLLABLES]
+from stub_answers import HONOURS, Draft, prompt_of, tell_the_truth
+from stub_faults import Scheduled, spoil
+
 _SHAPES = {"/chat/completions": "chat", "/completions": "completions", "/messages": "messages"}
-_FINISH = {
-    "chat": {"stop": "stop", "length": "length", "filtered": "content_filter", "refused": "stop"},
-    "completions": {"stop": "stop", "length": "length", "filtered": "content_filter", "refused": "content_filter"},
-    "messages": {"stop": "end_turn", "length": "max_tokens", "filtered": "refusal", "refused": "refusal"},
-}
-_ERROR_TYPES = {
-    400: "invalid_request_error",
-    401: "authentication_error",
-    403: "permission_error",
-    404: "not_found_error",
-    408: "timeout_error",
-    429: "rate_limit_error",
-    529: "overloaded_error",
-}
 _FITS_THE_SOCKET = 1 << 16  # bytes that loopback takes at once, whether the peer reads or not
-HONOURS = frozenset({"logprobs", "token_ids", "n", "seed", "stop"})
-
-
-# What is asked -----------------------------------------------------------------------------------------------------
-
-
-class Fault(NamedTuple):
-    name: str
-    value: str | None
-    options: dict[str, str]
-
-    @classmethod
-    def parse(cls, text: str) -> Fault:
-        """`status=503 retry_after=1`: the name (with a value or without), then its options."""
-        words = [word.partition("=") for word in text.split()]
-        if not words or words[0][0] not in FAULTS:
-            raise ValueError(f"no fault is called {text!r}; the stub knows {', '.join(sorted(FAULTS))}")
-        return cls(words[0][0], words[0][2] or None, {key: value for key, _, value in words[1:]})
-
-
-class Scheduled(NamedTuple):
-    """A fault by the number of the request, from 1: `always:F`, `at=N:F`, `every=N:F`, `after=N:F` (from N+1 on)."""
-
-    when: str
-    number: int
-    fault: Fault
-
-    @classmethod
-    def parse(cls, text: str) -> Scheduled:
-        when, colon, fault = text.partition(":")
-        word, _, number = when.partition("=")
-        if not colon or word not in ("always", "at", "every", "after"):
-            raise ValueError(f"{text!r} is no schedule; write always:FAULT, at=N:FAULT, every=N:FAULT or after=N:FAULT")
-        return cls(word, int(number or 1), Fault.parse(fault))
-
-    def bites(self, number: int) -> bool:
-        match self.when:
-            case "at":
-                return number == self.number
-            case "every":
-                return number % self.number == 0
-            case "after":
-                return number > self.number
-        return True
 
 
 class Seen(NamedTuple):
@@ -112,342 +50,6 @@ class Seen(NamedTuple):
 
     def json(self) -> Any:
         return json.loads(self.body)
-
-
-@dataclass(slots=True)
-class Draft:
-    """An answer on its way out: faults of the answer change it before it is rendered, faults of the wire after."""
-
-    stub: StubTeacher
-    number: int
-    shape: str
-    asked: dict[str, Any]
-    prompt: str
-    key: bytes  # stands for the prompt in the counters
-    authorization: str
-    texts: list[str]
-    finish: str
-    model: str
-    fingerprint: str = "fp_stub"
-    refusal: str | None = None
-    status: int = 200
-    headers: dict[str, str] = field(default_factory=lambda: {"content-type": "application/json"})
-    body: bytes = b""
-    declared: int | None = None  # the content-length that is claimed, where it is a lie
-    wire: str = "whole"
-    options: dict[str, str] = field(default_factory=dict)
-    is_answer: bool = True  # False once a fault made of it something that no teacher could charge for
-
-    @property
-    def prompt_tokens(self) -> int:
-        return self.prompt.count(" ") + 1
-
-    def fail(self, status: int, message: str, kind: str | None = None) -> None:
-        self.status, self.is_answer = status, False
-        kind = kind or _ERROR_TYPES.get(status, "server_error")
-        error: dict[str, Any] = {"type": kind, "message": message}
-        if self.shape == "messages":
-            self.body = json.dumps({"type": "error", "error": error}).encode()
-        else:
-            self.body = json.dumps({"error": {**error, "param": None, "code": None}}).encode()
-
-
-def prompt_of(shape: str, asked: dict[str, Any]) -> str:
-    """The text that the answer is a function of: every message, in order, whatever the sampling."""
-    if shape == "completions":
-        return str(asked.get("prompt", ""))
-    turns = [asked.get("system", ""), *(message.get("content", "") for message in asked.get("messages", ()))]
-    texts = [turn if isinstance(turn, str) else "".join(part.get("text", "") for part in turn or ()) for turn in turns]
-    return "\n".join(text for text in texts if text)
-
-
-_MARKER = re.compile(r"\[\[fault:([^\]]*)\]\]")
-_SAY = re.compile(r"\[\[say:(.*?)\]\]", re.DOTALL)
-
-
-def marked_fault(prompt: str, asked_before: int) -> Fault | None:
-    """The fault that the prompt's markers order for this ask; markers with `times` are used up from left to right."""
-    for text in _MARKER.findall(prompt):
-        fault = Fault.parse(text)
-        times = fault.options.get("times")
-        if times is None or asked_before < int(times):
-            return fault
-        asked_before -= int(times)
-    return None
-
-
-# What a truthful teacher says --------------------------------------------------------------------------------------
-
-
-def words_for(prompt: str, salt: str, count: int) -> str:
-    digest = hashlib.shake_256(f"{salt}\0{prompt}".encode("utf-8", "surrogatepass")).digest(count)
-    return " ".join([_WORDS[byte] for byte in digest])
-
-
-def draft_for(
-    stub: StubTeacher, number: int, shape: str, asked: dict[str, Any], prompt: str, key: bytes, authorization: str
-) -> Draft:
-    honours = stub.honours
-    salt = str(asked.get("seed")) if "seed" in honours else str(number)
-    said = _SAY.search(prompt) if "[[say:" in prompt else None
-    count = int(asked.get("n") or 1) if "n" in honours else 1
-    texts = [said[1] if said else words_for(prompt, salt + "+" * choice, stub.answer_words) for choice in range(count)]
-    limit = asked.get("max_tokens") or asked.get("max_completion_tokens")
-    finish = "stop"
-    if limit is not None and texts[0].count(" ") >= limit:
-        texts, finish = [" ".join(text.split(" ")[:limit]) for text in texts], "length"
-    if "stop" in honours:
-        stops = asked.get("stop_sequences") or asked.get("stop") or ()
-        for stop in [stops] if isinstance(stops, str) else stops:
-            if stop in texts[0]:
-                texts, finish = [text.partition(stop)[0] for text in texts], "stop"
-    return Draft(stub, number, shape, asked, prompt, key, authorization, texts, finish, str(asked.get("model", "")))
-
-
-def _tokens(text: str) -> list[str]:
-    return [word if i == 0 else " " + word for i, word in enumerate(text.split(" "))] if text else []
-
-
-def _top(token: str, k: int) -> list[tuple[str, float]]:
-    """The token itself and k-1 others, at log-probabilities that halve from one to the next and sum to less than 1."""
-    first = hashlib.blake2b(token.encode("utf-8", "surrogatepass"), digest_size=1).digest()[0]
-    names = [token, *(" " + _WORDS[(first + i) % 256] for i in range(1, k))]
-    return [(name, -math.log(2) * (i + 1)) for i, name in enumerate(names)]
-
-
-def _chat_logprobs(draft: Draft, text: str) -> dict[str, Any] | None:
-    if not draft.asked.get("logprobs") or "logprobs" not in draft.stub.honours:
-        return None
-    ids = "token_ids" in draft.stub.honours
-
-    def entry(token: str, logprob: float) -> dict[str, Any]:
-        shown = {"token": token, "bytes": list(token.encode("utf-8", "surrogatepass")), "logprob": logprob}
-        return {"id": token_id(token), **shown} if ids else shown
-
-    k = int(draft.asked.get("top_logprobs") or 0)
-    content = []
-    for token in _tokens(text):
-        top = _top(token, max(k, 1))
-        content.append({**entry(*top[0]), "top_logprobs": [entry(*pair) for pair in top[:k]]})
-    return {"content": content, "refusal": None}
-
-
-def token_id(token: str) -> int:
-    return int.from_bytes(hashlib.blake2b(token.encode("utf-8", "surrogatepass"), digest_size=2).digest(), "big")
-
-
-def _completions_logprobs(draft: Draft, text: str) -> dict[str, Any] | None:
-    k = draft.asked.get("logprobs")
-    if k is None or k is False or "logprobs" not in draft.stub.honours:
-        return None
-    tokens = _tokens(text)
-    tops = [_top(token, max(int(k), 1)) for token in tokens]
-    offsets = [sum(map(len, tokens[:i])) for i in range(len(tokens))]
-    return {
-        "tokens": tokens,
-        "token_logprobs": [top[0][1] for top in tops],
-        "top_logprobs": [dict(top[: int(k)]) for top in tops],
-        "text_offset": offsets,
-    }
-
-
-def _render(draft: Draft) -> bytes:
-    finish = _FINISH[draft.shape][draft.finish]
-    completion_tokens = sum(text.count(" ") + 1 for text in draft.texts if text)
-    identity = f"stub-{draft.number:08d}"
-    document: dict[str, Any]
-    if draft.shape == "messages":
-        document = {
-            "id": f"msg_{identity}",
-            "type": "message",
-            "role": "assistant",
-            "model": draft.model,
-            "content": [{"type": "text", "text": text} for text in draft.texts if text],
-            "stop_reason": finish,
-            "stop_sequence": None,
-            "usage": {
-                "input_tokens": draft.prompt_tokens,
-                "cache_creation_input_tokens": 0,
-                "cache_read_input_tokens": 0,
-                "output_tokens": completion_tokens,
-            },
-        }
-        return json.dumps(document).encode()
-    choices: list[dict[str, Any]] = []
-    for index, text in enumerate(draft.texts):
-        if draft.shape == "chat":
-            message = {"role": "assistant", "content": text, "refusal": None}
-            if draft.refusal is not None:
-                message.update(content=None, refusal=draft.refusal)
-            logprobs = _chat_logprobs(draft, text)
-            choices.append({"index": index, "message": message, "logprobs": logprobs, "finish_reason": finish})
-        else:
-            logprobs = _completions_logprobs(draft, text)
-            choices.append({"index": index, "text": text, "logprobs": logprobs, "finish_reason": finish})
-    document = {
-        "id": f"{'chatcmpl' if draft.shape == 'chat' else 'cmpl'}-{identity}",
-        "object": "chat.completion" if draft.shape == "chat" else "text_completion",
-        "created": 1_700_000_000,
-        "model": draft.model,
-        "system_fingerprint": draft.fingerprint,
-        "choices": choices,
-        "usage": {
-            "prompt_tokens": draft.prompt_tokens,
-            "completion_tokens": completion_tokens,
-            "total_tokens": draft.prompt_tokens + completion_tokens,
-            "prompt_tokens_details": {"cached_tokens": 0},
-            "completion_tokens_details": {"reasoning_tokens": 0},
-        },
-    }
-    return json.dumps(document).encode()
-
-
-# Faults of the answer: before it is rendered -----------------------------------------------------------------------
-
-
-def _empty_choices(draft: Draft, fault: Fault) -> None:
-    draft.texts, draft.is_answer = [], False
-
-
-def _empty_answer(draft: Draft, fault: Fault) -> None:
-    draft.texts = [""]
-
-
-def _truncated(draft: Draft, fault: Fault) -> None:
-    limit = draft.asked.get("max_tokens") or draft.asked.get("max_completion_tokens") or 0
-    if int(fault.options.get("until", sys.maxsize)) > limit:
-        draft.texts = [text[: len(text) // 2] for text in draft.texts]
-        draft.finish = "length"
-
-
-def _filtered(draft: Draft, fault: Fault) -> None:
-    draft.texts, draft.finish = [""], "filtered"
-
-
-def _refused(draft: Draft, fault: Fault) -> None:
-    draft.refusal, draft.finish = "I can't help with that.", "refused"
-
-
-def _wrong_model(draft: Draft, fault: Fault) -> None:
-    draft.model = fault.value or "some-other-model"
-
-
-def _fingerprint(draft: Draft, fault: Fault) -> None:
-    draft.fingerprint = fault.value or "fp_changed"
-
-
-def _lone_surrogate(draft: Draft, fault: Fault) -> None:
-    draft.texts = ["half a pair: \ud83d."]
-
-
-def _nul(draft: Draft, fault: Fault) -> None:
-    draft.texts = ["a zero byte: \0."]
-
-
-def _huge_body(draft: Draft, fault: Fault) -> None:
-    draft.texts = ["x" * (int(fault.value or 1) << 20)]
-
-
-def _echo_key(draft: Draft, fault: Fault) -> None:
-    """Repeats the caller's key, as gateways do in their errors: in the body, the request id and another header."""
-    key = draft.authorization.removeprefix("Bearer ")
-    draft.headers |= {"x-request-id": f"req-{key}", "x-echo": draft.authorization}
-    draft.texts = [f"You sent me {key}."]
-    if "status" in fault.options:
-        draft.fail(int(fault.options["status"]), f"Incorrect API key provided: {key}.")
-
-
-# Faults of the wire: after it is rendered --------------------------------------------------------------------------
-
-
-def _status(draft: Draft, fault: Fault) -> None:
-    status = int(fault.value or 500)
-    draft.fail(status, f"the stub was told to answer {status}")
-    if "retry_after" in fault.options:
-        draft.headers["retry-after"] = fault.options["retry_after"]
-    if "retry_after_date" in fault.options:
-        at = time.time() + float(fault.options["retry_after_date"])
-        draft.headers["retry-after"] = formatdate(at, usegmt=True)
-
-
-def _html200(draft: Draft, fault: Fault) -> None:
-    draft.is_answer, draft.headers["content-type"] = False, "text/html; charset=utf-8"
-    draft.body = b"<!doctype html><html><head><title>Please sign in</title></head><body>Captive portal</body></html>"
-
-
-def _cut_json(draft: Draft, fault: Fault) -> None:
-    draft.is_answer, draft.body = False, draft.body[: len(draft.body) // 2]
-
-
-def _error_in_200(draft: Draft, fault: Fault) -> None:
-    draft.fail(200, "the upstream model is overloaded", fault.value or "server_error")
-
-
-def _wrong_content_length(draft: Draft, fault: Fault) -> None:
-    draft.is_answer = False
-    draft.declared = len(draft.body) // 2 if fault.value == "shorter" else len(draft.body) + 100
-    draft.wire = "whole" if fault.value == "shorter" else "close"
-
-
-def _redirect(draft: Draft, fault: Fault) -> None:
-    draft.fail(307, "the model has moved")
-    draft.headers["location"] = fault.value or f"{draft.stub.base_url}/moved"
-
-
-def _gzip(draft: Draft, fault: Fault) -> None:
-    draft.headers["content-encoding"] = "gzip"
-    if fault.value == "broken":
-        draft.is_answer = False
-    else:
-        draft.body = gzip.compress(draft.body, compresslevel=1)
-
-
-def _bad_utf8(draft: Draft, fault: Fault) -> None:
-    draft.is_answer, draft.body = False, draft.body.replace(b'": "', b'": "\xff\xfe')
-
-
-def _no_keepalive(draft: Draft, fault: Fault) -> None:
-    draft.wire = "close"
-
-
-def _on_the_wire(draft: Draft, fault: Fault) -> None:
-    draft.wire, draft.options = fault.name, {"value": fault.value or "", **fault.options}
-    draft.is_answer = fault.name == "slow_drip"
-
-
-_OF_THE_ANSWER: dict[str, Callable[[Draft, Fault], None]] = {
-    "empty_choices": _empty_choices,
-    "empty_answer": _empty_answer,
-    "truncated": _truncated,
-    "filtered": _filtered,
-    "refused": _refused,
-    "wrong_model": _wrong_model,
-    "fingerprint": _fingerprint,
-    "lone_surrogate": _lone_surrogate,
-    "nul": _nul,
-    "huge_body": _huge_body,
-    "echo_key": _echo_key,
-}
-_OF_THE_WIRE: dict[str, Callable[[Draft, Fault], None]] = {
-    "status": _status,
-    "html200": _html200,
-    "cut_json": _cut_json,
-    "error_in_200": _error_in_200,
-    "wrong_content_length": _wrong_content_length,
-    "redirect": _redirect,
-    "gzip": _gzip,
-    "bad_utf8": _bad_utf8,
-    "no_keepalive": _no_keepalive,
-    "stalled_body": _on_the_wire,
-    "slow_drip": _on_the_wire,
-    "infinite_body": _on_the_wire,
-    "reset": _on_the_wire,
-    "down": _on_the_wire,
-}
-FAULTS = frozenset(_OF_THE_ANSWER | _OF_THE_WIRE)
-
-
-# The server --------------------------------------------------------------------------------------------------------
 
 
 class _Connection(asyncio.Protocol):
@@ -766,10 +368,12 @@ class StubTeacher:
         if self.on_request is not None:
             self.on_request(self.received)
         authorization = headers.get("authorization") or headers.get("x-api-key", "")
-        draft = draft_for(self, self.received, shape, asked, prompt, key, authorization)
+        model = str(asked.get("model", ""))
+        draft = Draft(self.received, shape, asked, prompt, key, authorization, self.base_url, self.honours, model)
+        tell_the_truth(draft, self.answer_words)
         refused = self._limit(draft, now)
         if not refused:
-            self._spoil(draft, self._asked[key])
+            spoil(draft, self.schedule, self._asked[key])
             self._asked[key] += 1
         id_header = "request-id" if shape == "messages" else "x-request-id"
         draft.headers.setdefault(id_header, f"req_{draft.number:08d}")
@@ -792,25 +396,6 @@ class StubTeacher:
             return True
         self._admitted.append(now)
         return False
-
-    def _spoil(self, draft: Draft, asked_before: int) -> None:
-        """Renders the answer with the faults that are due: the scheduled ones, then the one that the prompt orders."""
-        due = [entry.fault for entry in self.schedule if entry.bites(draft.number)]
-        if "[[fault:" in draft.prompt:
-            try:
-                marked = marked_fault(draft.prompt, asked_before)
-            except ValueError as mistake:
-                draft.fail(400, str(mistake))
-                return
-            due += [marked] if marked else []
-        for fault in due:
-            if fault.name in _OF_THE_ANSWER:
-                _OF_THE_ANSWER[fault.name](draft, fault)
-        if not draft.body:
-            draft.body = _render(draft)
-        for fault in due:
-            if fault.name in _OF_THE_WIRE:
-                _OF_THE_WIRE[fault.name](draft, fault)
 
     def _answered(self, draft: Draft) -> None:
         self.by_status[draft.status] += 1

@@ -22,7 +22,9 @@ from typing import Any, NamedTuple
 
 import pytest
 import stub_teacher
-from stub_teacher import HONOURS, Fault, Scheduled, StubTeacher, unused_port
+from stub_answers import HONOURS
+from stub_faults import Fault, Scheduled
+from stub_teacher import StubTeacher, unused_port
 
 KEY = "sk-planted-0123456789"
 
