@@ -2,21 +2,89 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import yaml
 
-from tutelage.pipelines.row_licenses import dataset_license, read_row_licenses
+from tutelage.pipelines.dataset_facts import DatasetFacts, dataset_license, read_facts
+from tutelage.pipelines.license_page import license_section
+from tutelage.pipelines.markdown import counted, one_line, plain, table
 from tutelage.pipelines.storage import Folder
 from tutelage.schemas.manifest import SealedTerms
+from tutelage.schemas.rows import OUTCOMES
+
+COMPLETIONS_GLOB = "completions/*.parquet"
+LICENSE_FILE = "LICENSE.md"
+SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"), (10**7, "1M<n<10M"))
+
+ABOUT = """\
+Answers of language models, harvested with tutelage. Each row holds the prompt, the answer, who gave it, when, under
+which terms, and a salted hash (`leaf_sha256`) that the Merkle root in `manifest.json` covers. The rows are synthetic:
+a model wrote them, and nobody has checked that they are true."""
+PROOF = """\
+`manifest.json` names every file with its SHA-256, and a Merkle root over the hashes of all rows. It proves that these
+are the rows that were sealed: a row that was changed, added or dropped is seen, and one that was withdrawn left its
+hash behind.
+
+It does not prove that these rows are all that was asked or answered. It does not prove that the provider really said
+this: whoever ran the harvest could have written the rows. And whoever can replace every file can replace the manifest
+too, so compare its SHA-256 with one that you got another way.
+
+- `tutelage verify .` reads every byte again and says what differs.
+- `tutelage prove . ROW_ID > proof.json` makes the proof of one row; `docs/verify_proof.py`, which comes with tutelage,
+  checks it with nothing but Python's standard library."""
 
 
 def dataset_card(folder: Folder, rows: Counter[str], terms: Sequence[SealedTerms]) -> str:
-    """README.md of the dataset. Its licence is derived from the rows."""
-    license_ = dataset_license(read_row_licenses(folder))
-    front = {
-        "license": license_.hf_id,
-        **({"license_name": license_.name} if license_.name else {}),
-        "tags": ["synthetic", "distillation"],
-        "configs": [{"config_name": "default", "data_files": "completions/*.parquet"}],
+    """README.md of the dataset. `rows` counts failed and rejected requests too; all else is read from the rows.
+
+    Nothing that a row says can end the YAML or a table, add markup or hide text: see `markdown.plain`.
+    """
+    facts = read_facts(folder)
+    sections = [
+        f"# {plain(_title(facts))}\n\n{ABOUT}",
+        f"## Rows\n\n{_rows_table(facts, rows)}",
+        f"## Teachers\n\n{_models_table(facts)}",
+        f"## Prompts\n\n{table(('source', 'licence', 'rows'), counted(facts.sources))}",
+        f"## Licence and terms\n\n{license_section(folder, facts, terms)}",
+        f"## What the seal proves, and what it does not\n\n{PROOF}",
+    ]
+    return f"---\n{_front_matter(facts)}---\n\n" + "\n\n".join(sections) + "\n"
+
+
+def _front_matter(facts: DatasetFacts) -> str:
+    license_ = dataset_license(facts.terms)
+    front: dict[str, Any] = {"license": license_.hf_id}
+    if license_.name:
+        front |= {"license_name": license_.name, "license_link": LICENSE_FILE}
+    front |= {
+        "pretty_name": _title(facts),
+        "size_categories": [next((label for limit, label in SIZES if facts.rows < limit), "n>10M")],
+        "task_categories": ["text-generation"],
+        "annotations_creators": ["machine-generated"],
+        "tags": ["synthetic", "distillation", "tutelage"],
     }
-    return f"---\n{yaml.safe_dump(front, sort_keys=False)}---\n\n# Completions of {len(terms)} teachers\n"
+    if facts.rows:
+        # Without this, load_dataset() takes plan, journal and ledger for data too.
+        data_files = [{"split": "train", "path": COMPLETIONS_GLOB}]
+        front["configs"] = [{"config_name": "default", "data_files": data_files}]
+    return yaml.safe_dump(front, sort_keys=False, allow_unicode=True, width=10**6)
+
+
+def _title(facts: DatasetFacts) -> str:
+    names = sorted({model.model_requested for model in facts.models})
+    shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return one_line(f"Completions of {shown}") if names else "Completions, none yet"
+
+
+def _rows_table(facts: DatasetFacts, rows: Counter[str]) -> str:
+    order = [*OUTCOMES, *sorted(set(rows) - set(OUTCOMES))]
+    counts = table(("outcome", "rows"), [(outcome, f"{rows[outcome]:,}") for outcome in order if outcome in rows])
+    if facts.first is None or facts.last is None:
+        return counts
+    return f"{counts}\n\nAnswered from {facts.first:%Y-%m-%d %H:%M} to {facts.last:%Y-%m-%d %H:%M} UTC."
+
+
+def _models_table(facts: DatasetFacts) -> str:
+    models = {model._replace(revision=model.revision or "–"): rows for model, rows in facts.models.items()}
+    return table(("teacher", "model, as requested", "revision", "channel", "rows"), counted(models))

@@ -1,4 +1,4 @@
-"""The seal: one manifest over every file, and a Merkle root over every row, so that a change is seen and a row provable."""
+"""The seal: one manifest over every file and a Merkle root over every row: a change is seen, and a row is provable."""
 
 import hashlib
 from collections import Counter
@@ -9,8 +9,9 @@ from typing import Any, Literal, NamedTuple
 import orjson
 import pyarrow.parquet as pq
 
-from tutelage.pipelines.card import dataset_card
+from tutelage.pipelines.card import LICENSE_FILE, dataset_card
 from tutelage.pipelines.croissant import croissant_of
+from tutelage.pipelines.license_page import license_page
 from tutelage.pipelines.plan import REJECTED_FILE, withdrawn_rows
 from tutelage.pipelines.storage import Folder
 from tutelage.pipelines.table_file import TableFile
@@ -52,7 +53,7 @@ TABLES: tuple[tuple[str, Contract], ...] = (
     (LEDGER_FILE, LEDGER),
     (REJECTED_FILE, REJECTED),
 )
-OTHER_FILES = (RUN_FILE, CARD_FILE, CROISSANT_FILE, TOMBSTONES, "terms/*.txt", "manifests/*.json")
+OTHER_FILES = (RUN_FILE, CARD_FILE, LICENSE_FILE, CROISSANT_FILE, TOMBSTONES, "terms/*.txt", "manifests/*.json")
 UNSEALED_SEGMENTS = "journal/*.seg"
 
 
@@ -76,7 +77,7 @@ def seal(
     terms: Sequence[SealedTerms],
     terms_texts: dict[str, bytes],
 ) -> Manifest:
-    """Writes the card, `terms/`, and last of all `manifest.json`, chained to the manifest that it replaces."""
+    """Writes `terms/`, card and licence page, and last of all the manifest, chained to the one that it replaces."""
     previous = read_manifest(folder)
     for digest, text in terms_texts.items():
         folder.write(f"terms/{digest}.txt", text)
@@ -84,6 +85,7 @@ def seal(
         folder.write(f"manifests/{previous.sha256()}.json", previous.to_bytes())
     rows = count_rows(folder)
     folder.write(CARD_FILE, dataset_card(folder, rows, terms).encode())
+    folder.write(LICENSE_FILE, license_page(folder, terms).encode())
     folder.write(CROISSANT_FILE, croissant_of(folder, terms))
     tombstones = withdrawn_rows(folder)
     leaves = _all_leaves(folder, tombstones)
@@ -128,7 +130,9 @@ def read_manifest(folder: Folder) -> Manifest | None:
         document = orjson.loads(folder.read(MANIFEST))
         newer = newer_version(document)
     except (ValueError, AttributeError) as error:
-        raise SealBroken(f"{path}: is no JSON ({error}); restore it from a copy, or harvest into a new folder") from error
+        raise SealBroken(
+            f"{path}: is no JSON ({error}); restore it from a copy, or harvest into a new folder"
+        ) from error
     if newer is not None:
         raise ContractError(f"{path}: version {newer} is newer than this tutelage reads (1); upgrade tutelage")
     try:
@@ -145,7 +149,7 @@ def required_manifest(folder: Folder) -> Manifest:
 
 
 def verify(folder: Folder) -> Verified:
-    """Reads every byte again: files against the manifest, rows against their leaves, leaves against the root, the chain."""
+    """Reads every byte: files against the manifest, rows against their leaves, leaves against the root, the chain."""
     manifest = required_manifest(folder)
     problems = list(_file_problems(folder, manifest))
     tombstones = withdrawn_rows(folder)
@@ -179,8 +183,12 @@ def prove(folder: Folder, row_id: str) -> dict[str, Any]:
     manifest = required_manifest(folder)
     tombstones = withdrawn_rows(folder)
     if any(stone.row_id == row_id for stone in tombstones):
-        raise ConfigError(f"row {row_id} was withdrawn: its leaf still stands in the root, its content and salt are gone")
-    row = next((row for name in folder.list("completions/*.parquet") for row in _completions(folder, name, row_id)), None)
+        raise ConfigError(
+            f"row {row_id} was withdrawn: its leaf still stands in the root, its content and salt are gone"
+        )
+    row = next(
+        (row for name in folder.list("completions/*.parquet") for row in _completions(folder, name, row_id)), None
+    )
     if row is None:
         raise ConfigError(f"{folder.uri}: has no row {row_id}; the column row_id of completions lists them")
     leaves = _all_leaves(folder, tombstones)
@@ -197,7 +205,9 @@ def prove(folder: Folder, row_id: str) -> dict[str, Any]:
         "manifest_sha256": manifest.sha256(),
     }
     if leaf_sha256(row) != row.leaf_sha256 or _root(leaves) != manifest.merkle.root:
-        raise SealBroken(f"{folder.uri}: is not what its manifest says, so nothing can be proved; `tutelage verify` says more")
+        raise SealBroken(
+            f"{folder.uri}: is not what its manifest says, so nothing can be proved; `tutelage verify` says more"
+        )
     return proof
 
 
@@ -208,7 +218,9 @@ def withdraw(folder: Folder, row_ids: Sequence[str], reason: str) -> Manifest:
     """
     manifest = required_manifest(folder)
     if folder.list(UNSEALED_SEGMENTS):
-        raise ConfigError(f"{folder.uri}: a harvest was cut off here; run `tutelage harvest` to finish it, then withdraw")
+        raise ConfigError(
+            f"{folder.uri}: a harvest was cut off here; run `tutelage harvest` to finish it, then withdraw"
+        )
     known = {stone.row_id: stone for stone in withdrawn_rows(folder)}
     wanted = set(row_ids) - set(known)
     now = datetime.now(UTC)
@@ -283,7 +295,9 @@ def _root(leaves: Sequence[Leaf]) -> str:
 def _file_entries(folder: Folder) -> Iterator[FileEntry]:
     for pattern, contract in TABLES:
         for name in folder.list(pattern):
-            yield FileEntry(path=name, **digest_of(folder, name)._asdict(), contract=contract.label, rows=_row_count(folder, name))
+            yield FileEntry(
+                path=name, **digest_of(folder, name)._asdict(), contract=contract.label, rows=_row_count(folder, name)
+            )
     for pattern in OTHER_FILES:
         for name in folder.list(pattern):
             yield FileEntry(path=name, **digest_of(folder, name)._asdict())
