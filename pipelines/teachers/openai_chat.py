@@ -60,10 +60,14 @@ def chosen(sampling: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
 
 
 def with_extra(body: dict[str, Any], sampling: Mapping[str, Any]) -> bytes:
-    """The body's JSON with `extra` merged in. Models that want max_completion_tokens refuse max_tokens beside it."""
+    """The body's JSON with `extra` merged in.
+
+    Models that want max_completion_tokens refuse max_tokens beside it: `extra` gives the name, `max_tokens` stays the
+    one number, so that budgets and a second try with a larger limit hold.
+    """
     extra = sampling.get("extra")
     if extra:
         body.update(extra)
-        if "max_completion_tokens" in extra:
-            body.pop("max_tokens", None)
+        if "max_completion_tokens" in extra and "max_tokens" in body:
+            body["max_completion_tokens"] = body.pop("max_tokens")
     return orjson.dumps(body)

@@ -66,8 +66,6 @@ def probe_request(protocol: TeacherProtocol, model: str, sampling: Mapping[str, 
     `sampling` is the job's: its `extra` goes along (a model may refuse without it), and its seed.
     """
     extra = dict(sampling.get("extra") or {})
-    if "max_completion_tokens" in extra:
-        extra["max_completion_tokens"] = MAX_TOKENS
     if protocol.can_ask_for_many:
         extra["n"] = ANSWERS
     asked = {

@@ -26,6 +26,12 @@ def check_sampling(protocol: TeacherProtocol, sampling: Mapping[str, Any]) -> li
         f"extra sets {key!r}, which is a sampling key of its own; move it out of extra"
         for key in sorted((protocol.accepts - {"extra"}) & extra.keys())
     ]
+    limit = extra.get("max_completion_tokens")
+    if limit is not None and limit != sampling.get("max_tokens"):
+        problems.append(
+            f"extra.max_completion_tokens is {limit}, max_tokens is {sampling.get('max_tokens')}; "
+            "give both the same number: max_tokens is the limit, sent under the other name"
+        )
     if "response_format" in given and "response_format" in protocol.accepts:
         problems += problems_of(sampling["response_format"])
     if protocol.name == "anthropic-messages" and "max_tokens" not in given:
