@@ -5,9 +5,12 @@ tests put `httpx.MockTransport` there.
 """
 
 import asyncio
+import json
+import resource
 import ssl
+import urllib.parse
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import aiohttp
@@ -21,6 +24,10 @@ from tutelage.pipelines.teachers.protocol import HEADERS_KEPT
 MAX_BODY_BYTES = 64 << 20
 CAUSE_HEADER = "x-tutelage-cause"
 REDACTED = b"[redacted]"
+SHORTEST_SECRET = 8
+"""Local servers are asked with keys like EMPTY or ollama: redacting those would spoil answers and hide nothing."""
+SPARE_FILES = 256
+"""Files that a process has open beside its connections: segments, plan shards, Beam's own."""
 
 
 class Answer(NamedTuple):
@@ -53,14 +60,16 @@ _NO_TIMEOUTS: dict[str, Any] = {"timeout": {}}
 class Line:
     """One teacher's end of the wire: its URL, its headers, its secret, and how to ask it once."""
 
-    def __init__(self, transport: httpx.AsyncBaseTransport, url: str, headers: Mapping[str, str], secret: str | None) -> None:
+    def __init__(
+        self, transport: httpx.AsyncBaseTransport, url: str, headers: Mapping[str, str], secret: str | None
+    ) -> None:
         self._transport = transport
         self._url = httpx.URL(url)
         self._headers = CIMultiDictProxy(CIMultiDict({**headers, "accept-encoding": "gzip"}))
         self._redactions = _spellings(secret)
 
     async def ask(self, body: bytes) -> Answer:
-        """Posts one body. Never raises for what the network or the teacher does; the cause is in the answer's headers."""
+        """Posts one body. Never raises for what network or teacher do; the cause is in the answer's headers."""
         try:
             response = await self._transport.handle_async_request(PreparedRequest(self._url, self._headers, body))
             try:
@@ -69,7 +78,7 @@ class Line:
                 await response.stream.aclose()  # type: ignore[union-attr]
         except _TooLarge:
             return no_answer("too_large")
-        except (httpx.TransportError, aiohttp.ClientError, OSError, ValueError, zlib.error, asyncio.TimeoutError) as error:
+        except (TimeoutError, httpx.TransportError, aiohttp.ClientError, OSError, ValueError, zlib.error) as error:
             return no_answer(_cause(error))
 
     async def _read(self, response: httpx.Response) -> Answer:
@@ -97,7 +106,7 @@ class Line:
 
 
 def new_transport() -> AiohttpTransport:
-    """A transport without limits of its own (the window is ours), cookies or proxies. Create it inside the running loop."""
+    """A transport without limits of its own (the window is ours), cookies or proxies. Call it inside the running loop."""
     connector = aiohttp.TCPConnector(limit=0, ssl=httpx.create_ssl_context(), ttl_dns_cache=300)
     session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
     return AiohttpTransport(client=session)
@@ -124,7 +133,10 @@ _CAUSES: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
     ((ssl.SSLError, ssl.CertificateError, aiohttp.ClientSSLError), "tls"),
     ((aiohttp.ClientConnectorError, aiohttp.ClientProxyConnectionError, httpx.ConnectError), "connect"),
     ((aiohttp.ServerTimeoutError, asyncio.TimeoutError), "timeout"),
-    ((aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, aiohttp.ClientPayloadError, ConnectionError), "broken_body"),
+    (
+        (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, aiohttp.ClientPayloadError, ConnectionError),
+        "broken_body",
+    ),
     ((httpx.ReadError, httpx.RemoteProtocolError), "broken_body"),
     ((httpx.TimeoutException,), "timeout"),
 )
@@ -133,21 +145,39 @@ _CAUSES: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
 def _inflated(body: bytes, encoding: bytes) -> bytes:
     if encoding.lower() not in (b"gzip", b"x-gzip", b"deflate"):
         raise ValueError(f"an answer came in the encoding {encoding!r}, gzip was asked for")
-    inflater = zlib.decompressobj(wbits=47)  # gzip or zlib, told apart by the header
-    data = inflater.decompress(body, MAX_BODY_BYTES)
-    if inflater.unconsumed_tail:
-        raise _TooLarge
-    if not inflater.eof:
-        raise zlib.error("the compressed answer is cut off")
-    return data
+    parts, room = [], MAX_BODY_BYTES
+    while True:
+        inflater = zlib.decompressobj(wbits=47)  # gzip or zlib, told apart by the header
+        parts.append(inflater.decompress(body, room + 1))
+        room -= len(parts[-1])
+        if room < 0:
+            raise _TooLarge
+        if not inflater.eof:
+            raise zlib.error("the compressed answer is cut off")
+        body = inflater.unused_data
+        if not body.startswith(
+            b"\x1f\x8b"
+        ):  # else a further member follows, as servers that compress piece by piece send
+            return b"".join(parts)
+
+
+def allow_open_files(connections: int) -> None:
+    """Raises the soft limit of open files, 1,024 on most systems, where so many connections would not fit below it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + SPARE_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def _spellings(secret: str | None) -> tuple[bytes, ...]:
-    """The secret as a server may echo it: as it is, and as JSON writes it."""
-    if not secret:
+    """The secret as a server may echo it: as it is, and as JSON and URLs write it. One spelling for most keys."""
+    if not secret or len(secret) < SHORTEST_SECRET:
         return ()
-    plain = secret.encode()
-    return tuple({plain, orjson.dumps(secret)[1:-1]})
+    quoted = {json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
+    quoted |= {text.replace("/", "\\/") for text in quoted} | {text.translate(_HTML_SAFE) for text in quoted}
+    return tuple(text.encode() for text in quoted | {secret, urllib.parse.quote(secret, safe="")})
 
 
-_KEPT: Iterable[bytes] = frozenset(name.encode() for name in HEADERS_KEPT)
+_HTML_SAFE = {ord(character): f"\\u{ord(character):04x}" for character in "<>&'"}
+_KEPT = frozenset(name.encode() for name in HEADERS_KEPT) - {CAUSE_HEADER.encode()}
