@@ -4,7 +4,6 @@ httpx's own client and pool cost 3 to 25 times more CPU a request (docs/decision
 tests put `httpx.MockTransport` there.
 """
 
-import asyncio
 import json
 import resource
 import ssl
@@ -106,7 +105,7 @@ class Line:
 
 
 def new_transport() -> AiohttpTransport:
-    """A transport without limits of its own (the window is ours), cookies or proxies. Call it inside the running loop."""
+    """A transport without limits of its own (the window is ours), cookies or proxies. Call it in the running loop."""
     connector = aiohttp.TCPConnector(limit=0, ssl=httpx.create_ssl_context(), ttl_dns_cache=300)
     session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
     return AiohttpTransport(client=session)
@@ -132,7 +131,7 @@ def _cause(error: BaseException) -> str:
 _CAUSES: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
     ((ssl.SSLError, ssl.CertificateError, aiohttp.ClientSSLError), "tls"),
     ((aiohttp.ClientConnectorError, aiohttp.ClientProxyConnectionError, httpx.ConnectError), "connect"),
-    ((aiohttp.ServerTimeoutError, asyncio.TimeoutError), "timeout"),
+    ((aiohttp.ServerTimeoutError, TimeoutError), "timeout"),
     (
         (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, aiohttp.ClientPayloadError, ConnectionError),
         "broken_body",
