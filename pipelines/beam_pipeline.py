@@ -26,6 +26,9 @@ from tutelage.pipelines.plan import PlanShard
 from tutelage.pipelines.replay import rebuild_shard
 from tutelage.schemas.errors import ConfigError
 
+QUIET_WORKERS = ("--default_sdk_harness_log_level=ERROR",)
+"""Workers of their own process log every step at INFO otherwise, over the display."""
+
 Shard = tuple[int, tuple[PlanShard, ...]]
 
 
@@ -65,8 +68,7 @@ def run_pipeline(
     def work() -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
         try:
-            options = PipelineOptions(list(beam_args), save_main_session=False)
-            # Entered by hand, not by `with`: an exception must not be replaced by one of a half-built pipeline.
+            options = PipelineOptions([*QUIET_WORKERS, *beam_args])
             pipeline = beam.Pipeline(runner=runner or FnApiRunner(), options=options)
             elements = [(number, [tuple(shard) for shard in shards]) for number, shards in by_number]
             _ = pipeline | "Shards" >> beam.Create(elements, reshuffle=False) | Harvest(job, ask)

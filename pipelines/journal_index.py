@@ -1,8 +1,8 @@
 """Finds the calls of a request in a journal: in the live segments and in the compacted parts, 16 bytes of memory a call."""
 
 import mmap
-from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -55,19 +55,24 @@ class JournalIndex:
             for request_id, low, high in zip(request_ids, first, last, strict=True)
         ]
 
-    def requests_in(self, shard: int, shards: int) -> Iterator[list[Call]]:
-        """Every request of one shard that has a call, planned or not, with its calls."""
-        mine = np.flatnonzero((self._keys >> np.uint64(32)) % np.uint64(shards) == shard).tolist()
-        by_id: dict[str, list[Call]] = {}
-        last_key = None
-        for position in mine:
-            key = self._keys[position]
-            if key != last_key:
-                yield from map(_in_order, by_id.values())
-                by_id, last_key = {}, key
-            call = self._call(position)
-            by_id.setdefault(call.request_id, []).append(call)
-        yield from map(_in_order, by_id.values())
+    def requests_in(self, shard: int, shards: int, done: Mapping[str, int] | None = None) -> Iterator[list[Call]]:
+        """Every request of one shard that has a call, planned or not, with its calls, but those that are done.
+
+        `done` is the number of calls, by request id, that the caller has had already.
+        """
+        had = Counter[int]()
+        for request_id, count in (done or {}).items():
+            had[int(request_id[:16], 16)] += count
+        mine = np.flatnonzero((self._keys >> np.uint64(32)) % np.uint64(shards) == shard)
+        keys, starts, counts = np.unique(self._keys[mine], return_index=True, return_counts=True)
+        for key, start, count in zip(keys.tolist(), starts.tolist(), counts.tolist(), strict=True):
+            if had[key] == count:
+                continue
+            by_id: dict[str, list[Call]] = {}
+            for position in mine[start : start + count].tolist():
+                call = self._call(position)
+                by_id.setdefault(call.request_id, []).append(call)
+            yield from (_in_order(calls) for calls in by_id.values() if calls[0].request_id not in (done or ()))
 
     def _at(self, positions: range, request_id: str) -> list[Call]:
         found = [self._call(position) for position in positions]

@@ -110,7 +110,7 @@ def rebuild_shard(job: HarvestJob, shard: int, plan_files: Sequence[str], index:
         TableFile(LEDGER, folder, f"ledger/{part}") as ledger,
         TableFile(JOURNAL, folder, f"journal/{part}") as journal,
     ):
-        written: set[str] = set()
+        written: dict[str, int] = {}
         for name in plan_files:
             for batch in planned_requests(folder, name):
                 builder = _Builder(job, job.teacher(batch[0].teacher), halts)
@@ -127,12 +127,11 @@ def rebuild_shard(job: HarvestJob, shard: int, plan_files: Sequence[str], index:
                     for call in calls:
                         journal.add(call, len(call.body))
                     if calls:
-                        written.add(request.request_id)
-        for calls in index.requests_in(shard, job.config.output.shards):
-            if calls[0].request_id not in written:
-                for call in calls:
-                    journal.add(call, len(call.body))
-                    ledger.add(_Builder(job, job.teacher(call.teacher), halts).unplanned(call))
+                        written[request.request_id] = len(calls)
+        for calls in index.requests_in(shard, job.config.output.shards, written):
+            for call in calls:
+                journal.add(call, len(call.body))
+                ledger.add(_Builder(job, job.teacher(call.teacher), halts).unplanned(call))
 
 
 def spent_so_far(config: HarvestConfig, folder: Folder, index: JournalIndex, shards: Sequence[PlanShard]) -> Cost:

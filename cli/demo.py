@@ -1,0 +1,86 @@
+"""`tutelage demo`: the whole way of a row, on the embedded teacher, with the example config and prompts."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from tutelage.schemas.errors import ConfigError
+
+if TYPE_CHECKING:
+    from tutelage.pipelines.config import HarvestConfig
+
+EXAMPLE = Path("examples/demo.yaml")
+ROWS_SHOWN = 3
+
+
+def run_demo(directory: Path) -> int:
+    """Plans, harvests, seals and verifies; a second run finds everything done and asks nothing."""
+    from datetime import UTC, datetime
+
+    from tutelage.cli.dataset import show_verified
+    from tutelage.cli.display import display
+    from tutelage.cli.harvest import print_report
+    from tutelage.cli.plan import print_plan
+    from tutelage.pipelines.config import load_config
+    from tutelage.pipelines.embedded_teacher import serve
+    from tutelage.pipelines.gate import open_gate
+    from tutelage.pipelines.harvest import HarvestOptions, harvest
+    from tutelage.pipelines.plan import license_of, make_plan
+
+    if not EXAMPLE.exists():
+        raise ConfigError(f"there is no {EXAMPLE} here; run the demo in a checkout of tutelage (or `tutelage init` for your own)")
+    config = load_config(EXAMPLE)
+    _step("1. The teacher: SmolLM2-135M-Instruct, served on this machine")
+    with serve() as teacher:
+        typer.echo(f"   {teacher.base_url} ({teacher.weights.name}, sha256 {teacher.sha256[:8]}…)")
+        config = _pointed_at(config, teacher.base_url, str(directory))
+        _step(f"2. The plan ({EXAMPLE})")
+        gate = open_gate(config, {license_of(source) for source in config.prompts}, datetime.now(UTC).date())
+        print_plan(make_plan(config, None), gate, config.output.uri)
+        _step("3. The harvest, sealed at its end")
+        with display(config.teachers) as watcher:
+            report = harvest(config, HarvestOptions(), watcher)
+        print_report(report)
+    _step("4. The seal, checked again from the bytes")
+    broken = show_verified(config.output.uri, as_json=False)
+    _step("5. Three rows of completions")
+    for row in _some_rows(config.output.uri):
+        _show(row)
+    _step("Where things lie")
+    typer.echo(f"   {directory}/completions/   the rows (Parquet): pandas, polars, DuckDB, datasets read them as they are")
+    typer.echo(f"   {directory}/README.md      the dataset card;  manifest.json: the seal;  ledger.parquet: a row a call")
+    typer.echo(f"   tutelage verify {directory}")
+    typer.echo(f"   tutelage prove {directory} {_some_rows(config.output.uri)[0]['row_id'][:12]}… > proof.json && python docs/verify_proof.py proof.json")
+    return broken or report.exit_code
+
+
+def _pointed_at(config: "HarvestConfig", base_url: str, output: str) -> "HarvestConfig":
+    teachers = tuple(teacher.model_copy(update={"base_url": base_url}) for teacher in config.teachers)
+    return config.model_copy(update={"teachers": teachers, "output": config.output.model_copy(update={"uri": output})})
+
+
+def _some_rows(uri: str) -> list[dict[str, Any]]:
+    import pyarrow.dataset as ds
+
+    columns = ["row_id", "messages", "response", "outcome", "teacher", "terms_id", "train_use", "created_at", "completion_tokens"]
+    table = ds.dataset(f"{uri}/completions", format="parquet").to_table(columns=columns).sort_by("row_id")
+    return list(table.slice(0, ROWS_SHOWN).to_pylist())
+
+
+def _show(row: dict[str, Any]) -> None:
+    typer.echo(f"   row {row['row_id'][:12]}…  {row['outcome']}, {row['completion_tokens']} tokens, {row['created_at']:%H:%M:%S} UTC")
+    typer.echo(f"     asked     {_line(row['messages'][-1]['content'])}")
+    typer.echo(f"     answered  {_line(row['response'])}")
+    typer.echo(f"     by {row['teacher']} under {row['terms_id']}: {row['train_use']}")
+
+
+def _line(text: str, width: int = 96) -> str:
+    # A model's text goes to a terminal here: control characters would be obeyed, not shown.
+    flat = "".join(character if character.isprintable() else " " for character in text)
+    flat = " ".join(flat.split())
+    return flat if len(flat) <= width else flat[: width - 1] + "…"
+
+
+def _step(title: str) -> None:
+    typer.echo(f"\n{title}")
