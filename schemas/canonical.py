@@ -29,13 +29,12 @@ def canonical_number(value: float) -> str:
     """A float as ECMAScript writes it, which RFC 8785 section 3.2.2.3 asks for: 1.0 is 1, 1e-07 is 1e-7."""
     if not math.isfinite(value):
         raise ValueError(f"{value} has no canonical JSON form; leave it out or store it as a string")
-    if value == int(value) and abs(value) < 1e21:
-        return str(int(value))
+    if value == 0:
+        return "0"
     shortest = repr(value)
-    if "e" not in shortest:
-        return shortest
-    if 1e-6 <= abs(value) < 1:
-        return format(Decimal(shortest), "f")
+    if 1e-6 <= abs(value) < 1e21:
+        # By way of Decimal: int(value) would show digits of 1.2345678901234568e20 that its shortest form lacks.
+        return format(Decimal(shortest), "f").removesuffix(".0")
     mantissa, exponent = shortest.split("e")
     return f"{mantissa}e{int(exponent):+d}"
 

@@ -53,8 +53,8 @@ def row_id(request: str) -> str:
 def leaf_content(row: Completion) -> dict[str, Any]:
     """What a leaf commits to, as JSON: every column but the salt and the leaf itself.
 
-    Decimals are strings, times are microseconds since 1970, and the logprob columns are digests of their packed form
-    (`packed_logprobs`), so that a proof stays small and needs no float formatting.
+    Costs are strings with the column's 12 places, times are microseconds since 1970, and the logprob columns are digests
+    of their packed form (`packed_logprobs`), so that a proof stays small and needs no float formatting.
     """
     return {name: _JSON_VALUE[name](value) for name, value in zip(Completion._fields, row, strict=True) if name in _KEYS}
 
@@ -108,7 +108,7 @@ def _same(value: Any) -> Any:
 _KEYS = frozenset(Completion._fields) - {"salt", "leaf_sha256"}
 _JSON_VALUE: dict[str, Callable[[Any], Any]] = {name: _same for name in Completion._fields} | {
     "messages": _messages,
-    "cost_usd": lambda cost: None if cost is None else format(cost, "f"),
+    "cost_usd": lambda cost: None if cost is None else format(cost, ".12f"),
     "created_at": _microseconds,
     "obligations": list,
     "tokens": _tokens_digest,
@@ -131,7 +131,7 @@ def _messages_text(messages: Sequence[Any]) -> str:
 
 _TEXT: dict[str, Callable[[Any], str]] = {
     "messages": _messages_text,
-    "cost_usd": lambda cost: "null" if cost is None else f'"{cost:f}"',
+    "cost_usd": lambda cost: "null" if cost is None else f'"{cost:.12f}"',
     "created_at": lambda moment: str(_microseconds(moment)),
     "obligations": lambda names: "[" + ",".join(map(encode_basestring, names)) + "]",
     "tokens": lambda tokens: _optional(_tokens_digest(tokens)),
