@@ -164,6 +164,7 @@ class _Harvest:
         job = self._job(plan, index, control_dir, processes)
         del index
         control = ControlFolder(control_dir)
+        control.open()
         self.watcher.phase("ask")
         asking = time.monotonic()
         with _draining_on_signals(control, self.watcher):

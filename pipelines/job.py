@@ -60,6 +60,21 @@ class ControlFolder:
     def __init__(self, path: str) -> None:
         self.path = Path(path)
 
+    def open(self) -> None:
+        """Called by the process that drives the run, so that its workers notice when it is gone."""
+        (self.path / "driver").write_text(str(os.getpid()))
+
+    @property
+    def abandoned(self) -> bool:
+        """The driver of this machine died (kill -9): nobody waits for the answers any more."""
+        try:
+            os.kill(int((self.path / "driver").read_text()), 0)
+        except ProcessLookupError:
+            return True
+        except (OSError, ValueError):
+            return False
+        return False
+
     def ask_to_stop(self) -> None:
         (self.path / "stop").touch()
 

@@ -134,7 +134,8 @@ class JournalWriter:
             assert self._file is not None
             if self._written + len(data) > self._reserved:
                 self._reserve(len(data))
-            _write_all(self._file, data)
+            # At its place, not at the end: what a failed write left there is written over.
+            _write_all(self._file, data, self._written)
             self._buffer.clear()
             self._written += len(data)
             # Only now, so that on a full disk these frames are in before the error says that no more will be.
@@ -167,7 +168,7 @@ class JournalWriter:
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
         self._written = self._reserved = 0
         self._reserve(len(self._header))
-        _write_all(self._file, self._header)
+        _write_all(self._file, self._header, 0)
         self._written = len(self._header)
 
     def _close_segment(self) -> None:
@@ -281,7 +282,8 @@ def _without_padding(data: memoryview) -> int:
     return len(bytes(data).rstrip(b"\0"))
 
 
-def _write_all(file: int, data: bytes) -> None:
+def _write_all(file: int, data: bytes, place: int) -> None:
     view = memoryview(data)
     while view:
-        view = view[os.write(file, view) :]
+        written = os.pwrite(file, view, place)
+        view, place = view[written:], place + written
