@@ -32,7 +32,7 @@ from tutelage.pipelines.pricing import BudgetMeter, Cost, Reservation, cost_of
 from tutelage.pipelines.replay import planned_requests, reservation_of, sampling_of, settle
 from tutelage.pipelines.teachers import PROTOCOLS
 from tutelage.pipelines.teachers.protocol import Reply
-from tutelage.pipelines.transport import Answer, Line, new_transport, no_answer
+from tutelage.pipelines.transport import Answer, Line, allow_open_files, new_transport, no_answer
 from tutelage.schemas.errors import StorageError
 from tutelage.schemas.rows import PlannedRequest
 
@@ -40,7 +40,8 @@ TICK_S = 0.1
 PUBLISH_EVERY_TICKS = 5
 FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 0.5, 60.0
 REFUSALS_TO_HALT = 20
-"""So many refusals (400, 404…) before the first answer say that every request of this config is refused."""
+"""So many refusals (400, 404…) before the first answer say that every request of this config is refused; so many of
+the key (403) with no answer between them say at any time that it is not taken any more."""
 UNREACHABLE_TO_HALT = 3
 LONGEST_PAUSE_S = 3600.0
 """A teacher that asks for a longer pause is left for another day, which the report says."""
@@ -59,11 +60,13 @@ class _Asking:
     reservation: Reservation
     reserved: Cost
     max_tokens: int | None = None
-    attempt: int = 0
+    attempt: int = 0  # calls so far, those of earlier runs included
+    tries: int = 0  # calls of this run
     failures: int = 0
     first_sent: float = 0.0
     overdue_at: float = 0.0
     overdue: bool = False
+    outcome: str = "failed"
 
 
 @dataclass(slots=True, eq=False)
@@ -100,6 +103,9 @@ class Engine:
         self._lanes: dict[str, _Lane] = {}
         self._landed: list[tuple[_Lane, _Asking, Answer]] = []
         self._tasks: set[asyncio.Task[None]] = set()
+        self._opened: list[_OpenShard] = []
+        self._over = False
+        self._over_lock = threading.Lock()
         self._running = threading.Event()
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="tutelage-engine", daemon=True)
@@ -113,13 +119,19 @@ class Engine:
     def submit(self, shard: PlanShard) -> "Future[None]":
         """Queues a plan shard; the future is done when each of its requests is settled, journaled, or given up."""
         opened = _OpenShard(shard, Future())
-        self._loop.call_soon_threadsafe(self._submitted, opened)
+        with self._over_lock:
+            if self._over:
+                raise self._failure or RuntimeError("the engine is closed")
+            self._opened.append(opened)
+            self._loop.call_soon_threadsafe(self.guarded, self._submitted, opened)
         return opened.done
 
     def close(self) -> None:
         """Commits what is journaled and ends the thread. Call it once every shard is done."""
         if self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._closing.set)
+            with self._over_lock:
+                if not self._over:
+                    self._loop.call_soon_threadsafe(self._closing.set)
             self._thread.join()
 
     def halt(self, halt: Halt) -> None:
@@ -154,34 +166,52 @@ class Engine:
         for lane in self._lanes.values():
             lane.pump()
 
+    def guarded(self, step: Callable[..., None], *arguments: Any) -> None:
+        """Runs a callback of the loop. What it raises ends the engine: the loop would only log it."""
+        try:
+            step(*arguments)
+        except BaseException as failure:  # noqa: BLE001
+            self._fail(failure)
+
+    def _fail(self, failure: BaseException) -> None:
+        self._failure = self._failure or failure
+        self._closing.set()
+
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            self._failure = task.exception()
-            self._closing.set()
+        failure = None if task.cancelled() else task.exception()
+        if failure is not None:
+            self._fail(failure)
 
     def _run(self) -> None:
         try:
             self._loop.run_until_complete(self._main())
-        except BaseException as failure:
+        except BaseException as failure:  # noqa: BLE001
             self._failure = failure
         finally:
+            with self._over_lock:
+                self._over = True
             self._running.set()
-            for lane in self._lanes.values():
-                lane.fail(self._failure or RuntimeError("the engine was closed while shards were open"))
+            failure = self._failure or RuntimeError("the engine was closed while shards were open")
+            for opened in self._opened:
+                if not opened.done.done():
+                    opened.done.set_exception(failure)
             self._loop.close()
 
     async def _main(self) -> None:
         self._closing, self._dirty = asyncio.Event(), asyncio.Event()
         transport = self._make_transport()
-        for number, teacher in enumerate(self.job.config.teachers):
-            self._lanes[teacher.name] = _Lane(self, number, transport)
-        self.spawn(self._commit_in_groups())
-        self.spawn(self._tick())
-        self._running.set()
         try:
+            for number, teacher in enumerate(self.job.config.teachers):
+                self._lanes[teacher.name] = _Lane(self, number, transport)
+            allow_open_files(sum(lane.limiter.window.ceiling for lane in self._lanes.values()))
+            self.spawn(self._commit_in_groups())
+            self.spawn(self._tick())
+            self._running.set()
             await self._closing.wait()
         finally:
+            for lane in self._lanes.values():
+                lane.halted = True  # else an answer that still lands makes room for another call
             for task in list(self._tasks):
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -223,6 +253,8 @@ class Engine:
         for count in itertools.count():
             if self.control.stop_asked:
                 self.halt(Halt("", "interrupted", "the run was asked to stop"))
+            if self.control.abandoned:
+                self.halt(Halt("", "interrupted", "the process that drove the run is gone"))
             for lane in self._lanes.values():
                 lane.tick(self._loop.time())
             if count % PUBLISH_EVERY_TICKS == 0:
@@ -249,7 +281,6 @@ class _Lane:
         self.shards: deque[_OpenShard] = deque()
         self.halted = False
         self.counts: Counter[str] = Counter()
-        self._open: list[_OpenShard] = []
         self._ready: deque[_Asking] = deque()
         self._waiting: list[tuple[float, int, _Asking]] = []
         self._order = itertools.count()
@@ -270,7 +301,6 @@ class _Lane:
     async def _feed(self) -> None:
         while self.shards:
             opened = self.shards.popleft()
-            self._open.append(opened)
             batches = iter(planned_requests(self.engine.job.folder, opened.shard.file))
             while not self.halted:
                 asking = await asyncio.to_thread(self._next_batch, batches, opened)
@@ -338,6 +368,9 @@ class _Lane:
         sent = False
         while self._ready and not self.halted:
             asking = self._ready[0]
+            if asking.first_sent and now - asking.first_sent > self.retry.deadline_s:
+                self._settled(self._ready.popleft())
+                continue
             wait = self.limiter.wait_s(asking.tokens, now)
             if wait > 0:
                 if wait > LONGEST_PAUSE_S and wait < math.inf:
@@ -362,8 +395,10 @@ class _Lane:
     def _send(self, asking: _Asking, now: float) -> None:
         self.limiter.sent(asking.tokens)
         asking.attempt += 1
+        asking.tries += 1
         asking.first_sent = asking.first_sent or now
-        asking.overdue_at = now + self.retry.timeout_s
+        asking.overdue_at = min(now + self.retry.timeout_s, asking.first_sent + self.retry.deadline_s)
+        asking.overdue = False
         self.counts["sent"] += 1
         sent_at_us = time.time_ns() // 1000
         call_no = self.engine.journal.sent(asking.digest, self.number, asking.attempt, sent_at_us, asking.max_tokens)
@@ -376,7 +411,8 @@ class _Lane:
         except asyncio.CancelledError:
             if not asking.overdue:
                 raise
-            answer = no_answer("timeout")
+            in_all = self.engine._loop.time() - asking.first_sent
+            answer = no_answer("deadline" if in_all >= self.retry.deadline_s else "timeout")
         self.engine.journal.answered(
             asking.digest,
             call_no,
@@ -404,7 +440,7 @@ class _Lane:
         # Several answers come in one turn of the loop: one pump, and so one write to the journal, serves them all.
         if not self._pump_due:
             self._pump_due = True
-            self.engine._loop.call_soon(self.pump)
+            self.engine._loop.call_soon(self.engine.guarded, self.pump)
 
     # Settling, once an answer is durable.
 
@@ -417,33 +453,45 @@ class _Lane:
         self.counts["prompt_tokens"] += reply.usage.prompt_tokens or 0
         self.counts["completion_tokens"] += reply.usage.completion_tokens or 0
         again = self._delay(asking, answer, reply)
+        if reply.outcome != "failed":
+            asking.outcome = reply.outcome  # stays, should the call with a larger limit fail: the last answer counts
         if again is None or self.halted:
-            self.counts[reply.outcome] += 1
-            asking.shard.settled()
+            self._settled(asking)
         else:
             heapq.heappush(self._waiting, (self.engine._loop.time() + again, next(self._order), asking))
+
+    def _settled(self, asking: _Asking) -> None:
+        self.counts[asking.outcome] += 1
+        asking.shard.settled()
 
     def _delay(self, asking: _Asking, answer: Answer, reply: Reply) -> float | None:
         """Seconds until the request is asked again, or None if this answer is its last."""
         if reply.outcome != "failed":
-            self._refused = -REFUSALS_TO_HALT  # it answers: what it refuses from now on is its business with that prompt
+            self._refused = 0
             return self._larger_limit(asking, reply)
         if not reply.retryable:
-            self._refused += answer.status >= 400
-            if self._refused >= REFUSALS_TO_HALT:
-                self._halt("refused", f"it refused the first {self._refused} requests: {reply.detail or reply.cause}")
+            self._refuse(answer, reply)
             return None
-        if reply.cause in ("connect", "tls") and not self._has_answered and asking.attempt >= UNREACHABLE_TO_HALT:
+        if reply.cause in ("connect", "tls") and not self._has_answered and asking.tries >= UNREACHABLE_TO_HALT:
             self._halt("unreachable", f"no connection to {self.teacher.base_url} ({reply.cause}); is it running there?")
         now = self.engine._loop.time()
         if self.limiter.breaker.outage_s(now) > self.retry.max_outage_s:
             self._halt("outage", f"nothing but failures for {self.limiter.breaker.outage_s(now):.0f} s ({reply.cause})")
         # A request is not to blame for a busy or an absent teacher; only the deadline bounds those.
         asking.failures += answer.status != 429 and not self.limiter.breaker.is_open
-        if asking.failures >= self.retry.max_attempts or now - asking.first_sent > self.retry.deadline_s:
-            return None
-        ceiling = min(LONGEST_BACKOFF_S, FIRST_BACKOFF_S * 2 ** min(asking.attempt - 1, 10))
-        return max(self.engine.random.uniform(0, ceiling), retry_after_s(answer.headers.get) or 0.0)
+        ceiling = min(LONGEST_BACKOFF_S, FIRST_BACKOFF_S * 2 ** min(asking.tries - 1, 10))
+        wait = max(self.engine.random.uniform(0, ceiling), retry_after_s(answer.headers.get) or 0.0)
+        too_late = now + wait > asking.first_sent + self.retry.deadline_s
+        return None if too_late or asking.failures >= self.retry.max_attempts else wait
+
+    def _refuse(self, answer: Answer, reply: Reply) -> None:
+        """Stops where a refusal is about the key, the bill or every request; one about its prompt fails only that."""
+        self._refused += 1
+        about_the_key = reply.cause == "unauthorized"
+        if reply.cause == "payment_required" or (about_the_key and answer.status != 403):
+            self._halt("unauthorized", self._refusal(answer))
+        elif self._refused >= REFUSALS_TO_HALT and (about_the_key or not self._has_answered):
+            self._halt("refused", f"it refused {self._refused} requests in a row: {reply.detail or reply.cause}")
 
     def _larger_limit(self, asking: _Asking, reply: Reply) -> float | None:
         larger = self.retry.truncated_max_tokens
@@ -462,10 +510,9 @@ class _Lane:
 
     def tick(self, now: float) -> None:
         for asking, task in self._flying.items():
-            if asking.overdue_at > now:
-                break  # calls fly in the order of their deadlines
-            asking.overdue = True
-            task.cancel()
+            if asking.overdue_at <= now:
+                asking.overdue = True
+                task.cancel()
         self.pump()
 
     def stop(self) -> None:
@@ -473,11 +520,6 @@ class _Lane:
         self._give_up_waiting()
         if self._thirsty is not None:
             self._thirsty.set()
-
-    def fail(self, failure: BaseException) -> None:
-        for opened in [*self._open, *self.shards]:
-            if not opened.done.done():
-                opened.done.set_exception(failure)
 
     def report(self) -> dict[str, Any]:
         return {
@@ -506,7 +548,7 @@ class _Lane:
     def _wake_in(self, wait: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self.engine._loop.call_later(max(wait, 0.001), self.pump)
+        self._timer = self.engine._loop.call_later(max(wait, 0.001), self.engine.guarded, self.pump)
 
 
 def _share_of_budget(job: HarvestJob) -> tuple[int | None, int | None, Cost]:
