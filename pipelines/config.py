@@ -4,22 +4,27 @@ import difflib
 import os
 import re
 from decimal import Decimal
+from glob import has_magic
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
-from urllib.parse import parse_qs, urlsplit
+from typing import Annotated, Any, Literal, NamedTuple
+from urllib.parse import urlsplit
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from tutelage.schemas.canonical import canonical_json
 from tutelage.schemas.errors import ConfigError
+from tutelage.schemas.strict_yaml import load_strict_yaml
 from tutelage.schemas.terms_resolution import Override, Policy
 
 PicoUsd = int
 """1e-12 USD: a price of 1 USD per million tokens is 1,000,000 of these a token, and every cost is exact."""
 
 
+OneOrMore = str | Annotated[tuple[str, ...], Field(min_length=1)]
+
+
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class PromptSource(_Part):
@@ -29,7 +34,7 @@ class PromptSource(_Part):
     text from the row's fields. `system` is put first.
     """
 
-    uri: str | tuple[str, ...]
+    uri: OneOrMore
     license: str | None = None
     text_field: str = "prompt"
     id_field: str = "id"
@@ -50,11 +55,17 @@ class Limits(_Part):
 
 
 class Prices(_Part):
-    """USD per million tokens. `cached_input` defaults to `input`."""
+    """USD per million tokens. `cached_input` defaults to `input`, and is never above it: budgets reserve at `input`."""
 
     input: Decimal = Field(Decimal(0), ge=0, decimal_places=6)
     output: Decimal = Field(Decimal(0), ge=0, decimal_places=6)
     cached_input: Decimal | None = Field(None, ge=0, decimal_places=6)
+
+    @model_validator(mode="after")
+    def _cached_is_no_dearer(self) -> "Prices":
+        if self.cached_input is not None and self.cached_input > self.input:
+            raise ValueError(f"cached_input is {self.cached_input}, input only {self.input}; correct one of the two")
+        return self
 
     def pico(self) -> "PicoPrices":
         cached = self.input if self.cached_input is None else self.cached_input
@@ -100,19 +111,29 @@ class Teacher(_Part):
     @field_validator("base_url")
     @classmethod
     def _no_credentials(cls, url: str) -> str:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        # No message repeats the URL, not even urlsplit's own: it may hold a key.
+        try:
+            parts = urlsplit(url)
+            usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            usable = False
+        if not usable:
             raise ValueError("wants an http:// or https:// URL with a host, like http://127.0.0.1:8080/v1")
-        secret_names = [name for name in parse_qs(parts.query) if re.search("key|token|secret|sig|pass", name, re.I)]
-        if parts.username or parts.password or secret_names:
-            raise ValueError("carries a credential; take it out and name the variable that holds it in api_key_env")
+        if "@" in parts.netloc or "?" in url or "#" in url:
+            raise ValueError(
+                "has user info, a query or a fragment, where keys are often put and to which no path can be appended; "
+                "leave it out, and name the variable that holds the key in api_key_env"
+            )
         return url.rstrip("/")
 
     @field_validator("api_key_env")
     @classmethod
     def _a_name_not_a_key(cls, name: str | None) -> str | None:
-        if name is not None and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-            raise ValueError("wants the name of an environment variable, not the key itself")
+        # Upper case only: gsk_…, hf_… and AIza… could be names otherwise, and a key taken for one ends up in messages.
+        if name is not None and not re.fullmatch(r"[A-Z_][A-Z0-9_]{0,63}", name):
+            raise ValueError(
+                "wants the name of an environment variable (upper-case letters, digits and _), not the key itself"
+            )
         return name
 
     def api_key(self) -> str | None:
@@ -124,6 +145,11 @@ class Teacher(_Part):
             raise ConfigError(
                 f"teacher {self.name}: the environment variable {self.api_key_env} is not set; "
                 f"export {self.api_key_env}=… or set api_key_env: null"
+            )
+        if not (key.isascii() and key.isprintable()):
+            raise ConfigError(
+                f"teacher {self.name}: the key in {self.api_key_env} holds a line break or a character beyond ASCII, "
+                "which no HTTP header carries; export it again without"
             )
         return key
 
@@ -142,6 +168,14 @@ class Sampling(_Part):
     tools: tuple[dict[str, Any], ...] | None = None
     tool_choice: str | dict[str, Any] | None = None
     extra: dict[str, Any] | None = None
+
+    @model_validator(mode="after")
+    def _has_an_identity(self) -> "Sampling":
+        try:
+            canonical_json(self.of_sample(0))
+        except ValueError as error:
+            raise ValueError(f"can't be hashed: {error}") from error
+        return self
 
     def of_sample(self, index: int) -> dict[str, Any]:
         """The sampling of one request, as the protocols take it: no absent keys, plain lists, the sample's own seed."""
@@ -170,9 +204,17 @@ class Retry(_Part):
 
 
 class Output(_Part):
-    uri: str
+    uri: str = Field(min_length=1)
     shards: int = Field(8, ge=1, le=10_000)
     commit_interval_s: float = Field(0.2, ge=0, le=60)
+
+    @field_validator("uri")
+    @classmethod
+    def _no_pattern(cls, uri: str) -> str:
+        # The folder's own files are found by patterns below it: with one in its name a resume would miss the journal.
+        if has_magic(uri):
+            raise ValueError("holds one of * ? [, which stand for patterns; name a folder without them")
+        return uri
 
 
 class HarvestConfig(_Part):
@@ -188,19 +230,32 @@ class HarvestConfig(_Part):
     output: Output
 
     @model_validator(mode="after")
-    def _names_differ(self) -> "HarvestConfig":
-        names = [teacher.name for teacher in self.teachers]
-        repeated = sorted({name for name in names if names.count(name) > 1})
-        if repeated:
-            raise ValueError(f"two teachers are named {repeated[0]!r}; a name stands for one teacher")
+    def _teachers_differ(self) -> "HarvestConfig":
+        names: set[str] = set()
+        asked: dict[tuple[str | None, ...], str] = {}
+        for teacher in self.teachers:
+            if teacher.name in names:
+                raise ValueError(f"two teachers are named {teacher.name!r}; a name stands for one teacher")
+            names.add(teacher.name)
+            # This is what of a teacher stands in a request's id: where it is equal, so are the requests.
+            key = (teacher.protocol, teacher.model, teacher.revision, teacher.channel)
+            other = asked.setdefault(key, teacher.name)
+            if other != teacher.name:
+                raise ValueError(
+                    f"the teachers {other!r} and {teacher.name!r} have the same protocol, model, revision and channel, "
+                    "so that their requests are equal; take one out, or tell them apart by revision or channel"
+                )
         return self
 
     def identity(self) -> dict[str, Any]:
         """What makes a dataset this config's: a folder that was made with another is refused. Prompts, prices, limits,
         budget and retries may change between runs."""
-        asked = {"protocol", "model", "revision", "channel", "terms", "base_models"}
+        asked = {"protocol", "model", "revision", "channel", "base_models"}
         return {
-            "teachers": {teacher.name: teacher.model_dump(mode="json", include=asked) for teacher in self.teachers},
+            "teachers": {
+                teacher.name: {**teacher.model_dump(mode="json", include=asked), "terms": list(teacher.terms_ids)}
+                for teacher in self.teachers
+            },
             "sampling": self.sampling.model_dump(mode="json", exclude_none=True),
             "shards": self.output.shards,
         }
@@ -213,11 +268,12 @@ def load_config(path: str | Path) -> HarvestConfig:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: can't be read ({error}); `tutelage init` writes a config to start from") from error
     try:
-        found = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: is not YAML: {error}") from error
+        found = load_strict_yaml(text)
+    except ValueError as error:
+        raise ConfigError(f"{path}: can't be read as YAML: {error}; mend that place") from error
     if not isinstance(found, dict):
-        raise ConfigError(f"{path}: holds {type(found).__name__}, a mapping with version, prompts, teachers… was wanted")
+        holds = "nothing" if found is None else type(found).__name__
+        raise ConfigError(f"{path}: holds {holds}, a mapping with version, prompts, teachers… was wanted")
     return parse_config(found, str(path))
 
 
@@ -225,41 +281,63 @@ def parse_config(found: dict[str, Any], path: str) -> HarvestConfig:
     try:
         return HarvestConfig.model_validate(found)
     except ValidationError as error:
-        raise ConfigError("\n".join(f"{path}: {_problem(item)}" for item in error.errors())) from None
+        items = error.errors()
+        # A list whose only entry is wrong is no empty list, though pydantic says so too.
+        spurious = {item["loc"][:depth] for item in items for depth in range(len(item["loc"]))}
+        wrong = [item for item in items if item["type"] != "too_short" or item["loc"] not in spurious]
+        raise ConfigError("\n".join(dict.fromkeys(f"{path}: {_problem(item)}" for item in wrong))) from None
+
+
+def config_schema() -> dict[str, Any]:
+    """JSON Schema of a config file, for editors; docs/config.schema.json is this."""
+    schema = HarvestConfig.model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "tutelage harvest config"}
+
+
+_PLAINLY = {
+    "tuple_type": "a list was wanted",
+    "model_type": "a mapping was wanted",
+    "dict_type": "a mapping was wanted",
+    "string_type": "text was wanted",
+    "too_short": "at least one entry was wanted",
+}
 
 
 def _problem(item: Any) -> str:
-    place = ".".join(str(step) for step in item["loc"]) or "the config"
+    steps, model = _way(item["loc"])
+    place = ".".join(steps) or "the config"
     if item["type"] == "extra_forbidden":
-        key = str(item["loc"][-1])
-        near = difflib.get_close_matches(key, _keys_at(item["loc"][:-1]), 1, 0.5)
-        return f"unknown key {place!r}" + (f"; did you mean {near[0]!r}?" if near else f"; known: {_known(item['loc'])}")
+        known = list(model.model_fields)
+        near = difflib.get_close_matches(steps[-1], known, 1, 0.5)
+        return f"unknown key {place!r}; " + (f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}")
     if item["type"] == "missing":
         return f"{place} is missing"
-    # The value is not repeated where it could be a pasted secret.
     message = str(item["msg"]).removeprefix("Value error, ")
-    return f"{place}: {message}"
+    if item["type"] == "value_error":
+        return f"{place}: {message}"
+    # Text is not repeated: it could be a pasted secret.
+    value = item["input"]
+    found = str(value) if isinstance(value, int | float | Decimal) else type(value).__name__
+    wanted = _PLAINLY.get(item["type"]) or message.replace("Input should be", "it should be")
+    return f"{place}: found {found}, {wanted}"
 
 
-def _known(location: tuple[Any, ...]) -> str:
-    return ", ".join(_keys_at(location[:-1]))
-
-
-def _keys_at(location: tuple[Any, ...]) -> list[str]:
+def _way(location: tuple[Any, ...]) -> tuple[list[str], type[BaseModel]]:
+    """The keys that lead to a place, without pydantic's names for the branches of a union, and the model around it."""
+    steps: list[str] = []
     model: type[BaseModel] = HarvestConfig
+    inner: type[BaseModel] | None = model
     for step in location:
-        if isinstance(step, str) and step in model.model_fields:
-            model = _model_in(model.model_fields[step].annotation) or model
-    return list(model.model_fields)
+        if isinstance(step, int):
+            steps.append(str(step))
+        elif inner is not None:
+            steps.append(step)
+            model = inner
+            inner = _model_in(model.model_fields[step].annotation) if step in model.model_fields else None
+    return steps, model
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    for inner in getattr(annotation, "__args__", ()):
-        found = _model_in(inner)
-        if found:
-            return found
-    return None
-
-
+    return next(filter(None, map(_model_in, getattr(annotation, "__args__", ()))), None)

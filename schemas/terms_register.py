@@ -8,10 +8,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from tutelage.schemas.errors import ConfigError
+from tutelage.schemas.strict_yaml import load_strict_yaml
 from tutelage.schemas.terms_entry import PROMPTS_CHANNEL, TermsEntry
 
 
@@ -95,8 +95,8 @@ class Register:
 def parse_entries(text: str, origin: str) -> list[TermsEntry]:
     """The entries of one YAML file: a list of them, or one alone."""
     try:
-        found = yaml.load(text, _StrictLoader)  # noqa: S506  (a SafeLoader that also refuses a key given twice)
-    except yaml.YAMLError as error:
+        found = load_strict_yaml(text)
+    except ValueError as error:
         raise ConfigError(f"{origin}: not readable as YAML ({error}); write a list of terms entries") from error
     items = found if isinstance(found, list) else [found]
     if not items or not all(isinstance(item, dict) for item in items):
@@ -130,15 +130,3 @@ def _in_folder(folder: Path) -> Iterator[tuple[TermsEntry, Origin]]:
     for path in sorted(folder.glob("*.yaml")):
         for entry in parse_entries(path.read_text(encoding="utf-8"), str(path)):
             yield entry, Origin(str(path))
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """YAML lets the last of two equal keys win, which would let a second `train_use` drop the first unseen."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        if twice := {key for key in keys if keys.count(key) > 1}:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"the key {sorted(twice, key=str)[0]!r} stands twice", node.start_mark
-            )
-        return super().construct_mapping(node, deep=deep)
