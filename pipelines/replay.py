@@ -26,6 +26,11 @@ BATCH_ROWS = 1024
 BYTES_PER_LOGPROB_ROW = 400
 """About what a token with its 20 alternatives takes; it decides when a row group is full."""
 
+MENDABLE_CAUSES = frozenset({"unauthorized", "payment_required", "redirect"})
+MENDABLE_STATUSES = frozenset({404, 405})
+"""Refusals of the key, the bill or the place, not of the request: useless to ask again in this run, but the next run
+does, since by then somebody may have mended it (a new key, a model that is loaded)."""
+
 
 class Heard(NamedTuple):
     """One call and what it says; `reply` is None where the call was lost."""
@@ -49,8 +54,8 @@ class Settled(NamedTuple):
 def settle(calls: Sequence[Call], protocol: TeacherProtocol, sampling: dict[str, Any], retry: Retry) -> Settled:
     """The rule of the row: the last answer counts, a failure only where there is no answer.
 
-    A request is asked again while its last word is a failure that may pass, or an answer cut off at the token limit
-    that has not been asked for with the larger one.
+    A request is asked again while its last word is a failure that may pass or be mended, or an answer cut off at the
+    token limit that has not been asked for with the larger one.
     """
     heard = [Heard(call, _reply(call, protocol, sampling)) for call in calls if call.kind != "probe"]
     spoken = [item for item in heard if item.reply is not None]
@@ -58,9 +63,15 @@ def settle(calls: Sequence[Call], protocol: TeacherProtocol, sampling: dict[str,
     if answers:
         return Settled(answers[-1], heard, not wants_larger_limit(answers[-1], spoken, sampling, retry))
     if spoken:
-        last = spoken[-1]
-        return Settled(last, heard, last.reply is not None and not last.reply.retryable)
+        return Settled(spoken[-1], heard, not _may_pass(spoken[-1]))
     return Settled(None, heard, False)
+
+
+def _may_pass(failure: Heard) -> bool:
+    reply = failure.reply
+    if reply is None or reply.retryable or reply.cause in MENDABLE_CAUSES:
+        return True
+    return failure.call.status in MENDABLE_STATUSES
 
 
 def wants_larger_limit(chosen: Heard, heard: Sequence[Heard], sampling: dict[str, Any], retry: Retry) -> bool:
