@@ -30,6 +30,8 @@ for more tokens than will come."""
 TOKENS_PER_MESSAGE = 4
 TEMPLATE_TOKENS = 64
 """What a chat template may add that no prompt shows (a default system text); only the hard budget counts it."""
+TOOL_TOKENS = 512
+"""What a provider may add to a request with tools or a schema: Anthropic says up to 346 tokens, with some to spare."""
 
 
 class PlanShard(NamedTuple):
@@ -96,9 +98,11 @@ def usd(cost: PicoUsd) -> Decimal:
     return Decimal(cost).scaleb(-12)
 
 
-def most_tokens(messages: Any, text_bytes: int) -> int:
+def most_tokens(messages: Any, text_bytes: int, sampling: dict[str, Any]) -> int:
     """An upper bound on a prompt's tokens: byte-level tokenizers never make more tokens than bytes."""
-    return text_bytes + TOKENS_PER_MESSAGE * len(messages) + TEMPLATE_TOKENS
+    beside = [sampling[key] for key in ("tools", "response_format") if key in sampling]
+    beside_tokens = len(canonical_json(beside)) + TOOL_TOKENS if beside else 0
+    return text_bytes + TOKENS_PER_MESSAGE * len(messages) + TEMPLATE_TOKENS + beside_tokens
 
 
 def check_requests(config: HarvestConfig) -> None:
@@ -213,7 +217,8 @@ class _Planner:
         if self._limit is not None:
             planned = planned[: self._limit - self.plan.requests]
         self.plan.requests += len(planned)
-        most_in, most_out = most_tokens(prompt.messages, prompt.text_bytes), self._config.sampling.max_tokens
+        most_in = most_tokens(prompt.messages, prompt.text_bytes, self._samplings[0])
+        most_out = self._config.sampling.max_tokens
         for row in planned:
             teacher = self.plan.teachers[row.teacher]
             teacher.requests += 1

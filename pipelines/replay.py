@@ -97,7 +97,7 @@ def _reply(call: Call, protocol: TeacherProtocol, sampling: dict[str, Any]) -> R
 
 def reservation_of(request: PlannedRequest, max_tokens: int | None, sampling: dict[str, Any]) -> Reservation:
     text_bytes = sum(len(content.encode()) for _, content in request.messages)
-    return Reservation(most_tokens(request.messages, text_bytes), max_tokens or sampling["max_tokens"])
+    return Reservation(most_tokens(request.messages, text_bytes, sampling), max_tokens or sampling["max_tokens"])
 
 
 def planned_requests(folder: Folder, name: str) -> Iterable[list[PlannedRequest]]:
