@@ -9,7 +9,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from tutelage.schemas.canonical import canonical_json
 from tutelage.schemas.errors import ConfigError
@@ -20,7 +29,25 @@ PicoUsd = int
 """1e-12 USD: a price of 1 USD per million tokens is 1,000,000 of these a token, and every cost is exact."""
 
 
-OneOrMore = str | Annotated[tuple[str, ...], Field(min_length=1)]
+def _no_password(uri: str) -> str:
+    # URIs of files stand in rows and in the run record, for all to read.
+    try:
+        found = urlsplit(uri).password
+    except ValueError:
+        found = None
+    if found is not None:
+        raise ValueError("has a password in it; give it to fsspec another way (its own config, or the environment)")
+    return uri
+
+
+def _as_several(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+_OneIsEnough = BeforeValidator(_as_several, json_schema_input_type=str | list[str])
+Uri = Annotated[str, Field(min_length=1), AfterValidator(_no_password)]
+Uris = Annotated[tuple[Uri, ...], Field(min_length=1), _OneIsEnough]
+Names = Annotated[tuple[str, ...], _OneIsEnough]
 
 
 class _Part(BaseModel):
@@ -34,16 +61,12 @@ class PromptSource(_Part):
     text from the row's fields. `system` is put first.
     """
 
-    uri: OneOrMore
+    uri: Uris
     license: str | None = None
     text_field: str = "prompt"
     id_field: str = "id"
     template: str | None = None
     system: str | None = None
-
-    @property
-    def uris(self) -> tuple[str, ...]:
-        return (self.uri,) if isinstance(self.uri, str) else self.uri
 
 
 class Limits(_Part):
@@ -92,14 +115,10 @@ class Teacher(_Part):
     revision: str | None = None
     channel: str
     api_key_env: str | None = None
-    terms: str | tuple[str, ...] = ()
-    base_models: tuple[str, ...] = ()
+    terms: Names = ()
+    base_models: Names = ()
     limits: Limits = Limits()
     price_usd_per_million_tokens: Prices = Prices()
-
-    @property
-    def terms_ids(self) -> tuple[str, ...]:
-        return (self.terms,) if isinstance(self.terms, str) else self.terms
 
     @field_validator("name")
     @classmethod
@@ -204,7 +223,7 @@ class Retry(_Part):
 
 
 class Output(_Part):
-    uri: str = Field(min_length=1)
+    uri: Uri
     shards: int = Field(8, ge=1, le=10_000)
     commit_interval_s: float = Field(0.2, ge=0, le=60)
 
@@ -250,12 +269,9 @@ class HarvestConfig(_Part):
     def identity(self) -> dict[str, Any]:
         """What makes a dataset this config's: a folder that was made with another is refused. Prompts, prices, limits,
         budget and retries may change between runs."""
-        asked = {"protocol", "model", "revision", "channel", "base_models"}
+        asked = {"protocol", "model", "revision", "channel", "terms", "base_models"}
         return {
-            "teachers": {
-                teacher.name: {**teacher.model_dump(mode="json", include=asked), "terms": list(teacher.terms_ids)}
-                for teacher in self.teachers
-            },
+            "teachers": {teacher.name: teacher.model_dump(mode="json", include=asked) for teacher in self.teachers},
             "sampling": self.sampling.model_dump(mode="json", exclude_none=True),
             "shards": self.output.shards,
         }

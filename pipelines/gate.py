@@ -27,11 +27,12 @@ class Gate(NamedTuple):
     def require(self) -> None:
         """Raises PolicyRefused, with every reason, where a teacher may not be used for training."""
         if self.refused:
-            lines = [f"teacher {item.teacher}: {item.train_use}: {'; '.join(item.reasons)}" for item in self.refused]
-            raise PolicyRefused(
-                "\n".join(lines) + "\nno call was made. Choose a teacher whose terms allow training, or have an override "
-                "signed off (overrides: approver, reason, scope, expires); `tutelage terms show ID` says what each entry rests on"
+            refusals = [f"teacher {item.teacher}: {item.train_use}: {'; '.join(item.reasons)}" for item in self.refused]
+            advice = (
+                "no call was made. Choose a teacher whose terms allow training, or have an override signed off "
+                "(overrides: approver, reason, scope, expires); `tutelage terms show ID` says what an entry rests on"
             )
+            raise PolicyRefused("\n".join([*refusals, advice]))
 
     def sealed(self) -> tuple[SealedTerms, ...]:
         return tuple(
@@ -72,7 +73,7 @@ def facts_of(teacher: Teacher) -> TeacherFacts:
         channel=teacher.channel,
         revision=teacher.revision,
         base_url=teacher.base_url,
-        terms_ids=teacher.terms_ids,
+        terms_ids=teacher.terms,
         base_models=teacher.base_models,
     )
 

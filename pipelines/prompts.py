@@ -1,10 +1,14 @@
 """Reads prompt files and turns every row into messages, or into a reason why it can't be asked."""
 
+import codecs
 import csv
 import glob
 import io
+import itertools
 import json
+import lzma
 import os
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
@@ -23,6 +27,10 @@ from tutelage.schemas.rows import RejectedPrompt
 MAX_PROMPT_BYTES = 1 << 20
 """Larger prompts are rejected: no teacher's context holds a megabyte, and one such row is mostly a file in a cell."""
 ROLES = ("system", "developer", "user", "assistant", "tool")
+CALL_KEYS = ("tool_calls", "tool_call_id", "function_call")
+COMPRESSIONS = (".gz", ".bz2", ".xz")
+UNREADABLE = (OSError, EOFError, zlib.error, lzma.LZMAError, pa.ArrowException)
+"""What reading a damaged or forbidden file can raise."""
 
 
 class Prompt(NamedTuple):
@@ -41,10 +49,10 @@ class _Unusable(Exception):
 
 
 def read_prompts(source: PromptSource) -> Iterator[Prompt | RejectedPrompt]:
-    """Every row of a source in file order, each as a prompt or as a rejected row; raises ConfigError if none can be read."""
+    """Every row of a source in file order, as a prompt or as a rejected row; raises ConfigError for a broken file."""
     render = _renderer(source)
     for uri in _files(source):
-        for number, found in _rows(uri):
+        for number, found in _rows(uri, source):
             prompt_id = None
             try:
                 if isinstance(found, _Unusable):
@@ -58,89 +66,120 @@ def read_prompts(source: PromptSource) -> Iterator[Prompt | RejectedPrompt]:
 
 def _files(source: PromptSource) -> list[str]:
     found: list[str] = []
-    for uri in source.uris:
-        fs, path = fsspec.core.url_to_fs(uri)
+    for uri in source.uri:
+        try:
+            fs, path = fsspec.core.url_to_fs(uri)
+        except (ImportError, ValueError) as error:
+            raise ConfigError(
+                f"prompts: {uri} can't be opened: {error}; install that, or copy the file here"
+            ) from error
         if glob.has_magic(uri):
-            matches = [str(fs.unstrip_protocol(name)) if "://" in uri else name for name in sorted(fs.glob(path))]
+            matches = sorted(fs.glob(path))
             if not matches:
                 raise ConfigError(f"prompts: no file matches {uri}; check the folder and the pattern")
-            found += [_as_written(name) for name in matches]
+            found += [_as_written(name, uri, fs) for name in matches]
         elif not fs.exists(path):
-            raise ConfigError(f"prompts: there is no file {uri}; check the path (it is read from where you run the command)")
+            raise ConfigError(
+                f"prompts: there is no file {uri}; check the path, which starts where you run the command"
+            )
         else:
             found.append(uri)
     for uri in found:
         if _format(uri) not in _READERS:
-            raise ConfigError(f"prompts: {uri} is none of {', '.join(_READERS)} (each also as .gz); convert it or rename it")
+            raise ConfigError(
+                f"prompts: {uri} is none of {', '.join(_READERS)} (jsonl and csv also as {', '.join(COMPRESSIONS)}); "
+                "convert it, or name the files of a folder with a pattern like folder/*.jsonl"
+            )
     return found
 
 
-def _as_written(name: str) -> str:
-    # A glob gives absolute local paths; the row's provenance should read as the config does.
-    return os.path.relpath(name) if os.path.isabs(name) and name.startswith(os.getcwd() + os.sep) else name
+def _as_written(name: str, pattern: str, fs: Any) -> str:
+    # A glob gives absolute local paths; a row's provenance should read as the config does.
+    if "://" in pattern:
+        return str(fs.unstrip_protocol(name))
+    return name if os.path.isabs(pattern) else os.path.relpath(name)
 
 
 def _format(uri: str) -> str:
-    suffixes = [suffix for suffix in PurePosixPath(uri).suffixes if suffix not in (".gz", ".bz2", ".xz", ".zst")]
-    return suffixes[-1].lower() if suffixes else ""
+    path = PurePosixPath(uri.lower())
+    return path.with_suffix("").suffix if path.suffix in COMPRESSIONS else path.suffix
 
 
-def _rows(uri: str) -> Iterator[tuple[int, dict[str, Any] | _Unusable]]:
-    yield from _READERS[_format(uri)](uri)
+def _rows(uri: str, source: PromptSource) -> Iterator[tuple[int, dict[str, Any] | _Unusable]]:
+    try:
+        yield from _READERS[_format(uri)](uri, source)
+    except UNREADABLE as error:
+        raise ConfigError(
+            f"prompts: {uri} can't be read to its end ({type(error).__name__}: {error}); make sure that it is "
+            "whole and that you may read it"
+        ) from error
 
 
-def _read_jsonl(uri: str) -> Iterator[tuple[int, dict[str, Any] | _Unusable]]:
+def _read_jsonl(uri: str, source: PromptSource) -> Iterator[tuple[int, dict[str, Any] | _Unusable]]:
     with fsspec.open(uri, "rb", compression="infer") as stream:
         for number, line in enumerate(stream, 1):
             if line.strip():
-                yield number, _json_row(line)
+                yield number, _json_row(line if number > 1 else line.removeprefix(codecs.BOM_UTF8))
 
 
 def _json_row(line: bytes) -> dict[str, Any] | _Unusable:
+    found: Any
     try:
         found = orjson.loads(line)
     except orjson.JSONDecodeError as error:
-        return _why_unreadable(line, error)
+        # orjson refuses NaN and lone surrogates too; these are read, so that only a prompt that holds one is rejected.
+        try:
+            found = json.loads(line)
+        except UnicodeDecodeError as wrong:
+            return _Unusable("invalid_utf8", f"the line holds bytes that are no UTF-8: {wrong.reason}")
+        except (ValueError, RecursionError):
+            return _Unusable("unreadable_json", f"the line is no JSON: {error}")
     if not isinstance(found, dict):
         return _Unusable("not_an_object", f"the line holds {type(found).__name__}, a JSON object was wanted")
     return found
 
 
-def _why_unreadable(line: bytes, error: Exception) -> _Unusable:
-    # orjson refuses lone surrogates together with broken JSON; the standard library tells the two apart.
-    try:
-        json.loads(line)
-    except ValueError:
-        return _Unusable("unreadable_json", f"the line is no JSON: {error}")
-    return _Unusable("lone_surrogate", "the text holds half of a surrogate pair, which is no character")
-
-
-def _read_csv(uri: str) -> Iterator[tuple[int, dict[str, Any] | _Unusable]]:
+def _read_csv(uri: str, source: PromptSource) -> Iterator[tuple[int, dict[str, Any] | _Unusable]]:
     with fsspec.open(uri, "rb", compression="infer") as raw:
         text = io.TextIOWrapper(raw, encoding="utf-8-sig", errors="surrogateescape", newline="")
         csv.field_size_limit(1 << 30)
-        for number, row in enumerate(csv.DictReader(text), 1):
+        # Strict: else a quote that is never closed makes one prompt of all the records after it.
+        records = csv.DictReader(text, strict=True)
+        for number in itertools.count(1):
+            try:
+                row = next(records)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                yield (
+                    number,
+                    _Unusable("unreadable_csv", f"the record that ends in line {records.reader.line_num}: {error}"),
+                )
+                continue
             if None in row:
                 yield number, _Unusable("unreadable_csv", "the record has more fields than the header")
             else:
                 yield number, {key: value for key, value in row.items() if value is not None}
 
 
-def _read_parquet(uri: str) -> Iterator[tuple[int, dict[str, Any] | _Unusable]]:
+def _read_parquet(uri: str, source: PromptSource) -> Iterator[tuple[int, dict[str, Any] | _Unusable]]:
     with fsspec.open(uri, "rb") as stream:
-        try:
-            parquet = pq.ParquetFile(stream)
-        except pa.ArrowInvalid as error:
-            raise ConfigError(f"prompts: {uri} is not a readable Parquet file ({error})") from error
+        parquet = pq.ParquetFile(stream)
         number = 0
-        for batch in parquet.iter_batches(batch_size=1024):
+        for batch in parquet.iter_batches(batch_size=1024, columns=_columns(parquet.schema_arrow.names, source)):
             try:
                 rows = batch.to_pylist()
-            except UnicodeDecodeError:
+            except (ValueError, OverflowError):
                 rows = [_decoded(batch.slice(place, 1)) for place in range(batch.num_rows)]
             for row in rows:
                 number += 1
                 yield number, row
+
+
+def _columns(names: list[str], source: PromptSource) -> list[str] | None:
+    """What a row is made of: other columns can be large, or hold what Python has no value for. All for a template."""
+    wanted = [name for name in (source.text_field, "messages") if name in names]
+    return [*wanted, source.id_field] if wanted and source.template is None else None
 
 
 def _decoded(one_row: pa.RecordBatch) -> dict[str, Any] | _Unusable:
@@ -148,9 +187,11 @@ def _decoded(one_row: pa.RecordBatch) -> dict[str, Any] | _Unusable:
         return dict(one_row.to_pylist()[0])
     except UnicodeDecodeError as error:
         return _Unusable("invalid_utf8", f"a text column holds bytes that are no UTF-8: {error.reason}")
+    except (ValueError, OverflowError) as error:
+        return _Unusable("unreadable_value", f"a column holds what Python has no value for: {error}")
 
 
-_READERS: dict[str, Callable[[str], Iterator[tuple[int, dict[str, Any] | _Unusable]]]] = {
+_READERS: dict[str, Callable[[str, PromptSource], Iterator[tuple[int, dict[str, Any] | _Unusable]]]] = {
     ".jsonl": _read_jsonl,
     ".ndjson": _read_jsonl,
     ".csv": _read_csv,
@@ -165,7 +206,7 @@ def _renderer(source: PromptSource) -> Callable[[Mapping[str, Any]], list[dict[s
     try:
         template = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined).from_string(source.template)
     except jinja2.TemplateError as error:
-        raise ConfigError(f"prompts: the template of {source.uri} can't be read: {error}") from error
+        raise ConfigError(f"prompts: the template of {', '.join(source.uri)} can't be read: {error}") from error
 
     def render(row: Mapping[str, Any]) -> list[dict[str, str]]:
         try:
@@ -188,13 +229,17 @@ def _messages(row: Mapping[str, Any], text_field: str) -> list[dict[str, str]]:
 
 def _list(found: Any) -> list[Any]:
     if not isinstance(found, list) or not found:
-        raise _Unusable("wrong_type", f"messages is {type(found).__name__}, a list of {{role, content}} was wanted")
+        what = "empty" if found == [] else type(found).__name__
+        raise _Unusable("wrong_type", f"messages is {what}, a list of {{role, content}} was wanted")
     return found
 
 
 def _message(entry: Any) -> dict[str, str]:
     if not isinstance(entry, dict) or not {"role", "content"} <= set(entry):
         raise _Unusable("wrong_type", "a message is no {role, content} object")
+    lost = [key for key in CALL_KEYS if entry.get(key)]
+    if lost:
+        raise _Unusable("wrong_type", f"a message has {lost[0]}, which would be lost: only role and content are asked")
     role = _string(entry["role"], "role")
     if role not in ROLES:
         raise _Unusable("wrong_type", f"the role {role!r} is none of {', '.join(ROLES)}")
@@ -229,7 +274,7 @@ def _checked_size(messages: list[dict[str, str]]) -> int:
 def _prompt_id(row: Mapping[str, Any], field: str, uri: str, number: int) -> str:
     found = row.get(field)
     if found is None or found == "":
-        return f"{PurePosixPath(uri).name}:{number}"
+        return f"{uri}:{number}"
     if isinstance(found, bool) or not isinstance(found, str | int):
         raise _Unusable("wrong_type", f"the id is {type(found).__name__}, text or an integer was wanted")
     text = str(found)
