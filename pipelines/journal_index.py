@@ -1,14 +1,17 @@
 """Finds the calls of a request in a journal: in the live segments and in the compacted parts, 16 bytes of memory a call."""
 
 import mmap
+import threading
 from collections import Counter, OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
+import pyarrow as pa
 
 from tutelage.pipelines.journal import SENT, SegmentReader
 from tutelage.pipelines.storage import Folder
 from tutelage.schemas.contracts import JOURNAL, open_parquet, rows_of
+from tutelage.schemas.errors import ContractError
 from tutelage.schemas.rows import Call
 
 KEPT_ROW_GROUPS = 4
@@ -29,6 +32,7 @@ class JournalIndex:
     def __init__(self, folder: Folder) -> None:
         self.segments = folder.list("journal/*.seg")
         self.torn_bytes = 0
+        self._lock = threading.Lock()
         self._sources: list[_Segment | _Part] = []
         keys: list[np.ndarray] = []
         places: list[np.ndarray] = []
@@ -50,10 +54,12 @@ class JournalIndex:
         wanted = _keys_of(request_ids)
         first = np.searchsorted(self._keys, wanted, "left").tolist()
         last = np.searchsorted(self._keys, wanted, "right").tolist()
-        return [
-            self._at(range(low, high), request_id) if low < high else []
-            for request_id, low, high in zip(request_ids, first, last, strict=True)
-        ]
+        # The lanes of two teachers look up calls of one part at a time, and would evict each other's row groups.
+        with self._lock:
+            return [
+                self._at(range(low, high), request_id) if low < high else []
+                for request_id, low, high in zip(request_ids, first, last, strict=True)
+            ]
 
     def requests_in(self, shard: int, shards: int, done: Mapping[str, int] | None = None) -> Iterator[list[Call]]:
         """Every request of one shard that has a call, planned or not, with its calls, but those that are done.
@@ -65,7 +71,10 @@ class JournalIndex:
             had[int(request_id[:16], 16)] += count
         mine = np.flatnonzero((self._keys >> np.uint64(32)) % np.uint64(shards) == shard)
         keys, starts, counts = np.unique(self._keys[mine], return_index=True, return_counts=True)
-        for key, start, count in zip(keys.tolist(), starts.tolist(), counts.tolist(), strict=True):
+        # By place, not by key: a part is read a row group at a time, and keys lie all over it.
+        order = np.argsort(self._places[mine[starts]], kind="stable")
+        groups = (column[order].tolist() for column in (keys, starts, counts))
+        for key, start, count in zip(*groups, strict=True):
             if had[key] == count:
                 continue
             by_id: dict[str, list[Call]] = {}
@@ -138,7 +147,8 @@ class _Part:
     torn_bytes = 0
 
     def __init__(self, folder: Folder, name: str) -> None:
-        self._parquet = open_parquet(JOURNAL, folder.open(name), folder.path(name))
+        self._path = folder.path(name)
+        self._parquet = open_parquet(JOURNAL, folder.open(name), self._path)
         groups = [self._parquet.metadata.row_group(number).num_rows for number in range(self._parquet.num_row_groups)]
         self._first_rows = np.cumsum([0, *groups])
         self._kept: OrderedDict[int, list[Call]] = OrderedDict()
@@ -150,11 +160,20 @@ class _Part:
     def call(self, row: int) -> Call:
         group = int(np.searchsorted(self._first_rows, row, "right")) - 1
         if group not in self._kept:
-            self._kept[group] = list(rows_of(JOURNAL, self._parquet.read_row_group(group)))
+            self._kept[group] = self._read(group)
             if len(self._kept) > KEPT_ROW_GROUPS:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(group)
         return self._kept[group][row - int(self._first_rows[group])]
+
+    def _read(self, group: int) -> list[Call]:
+        try:
+            return list(rows_of(JOURNAL, self._parquet.read_row_group(group)))
+        except (OSError, pa.ArrowInvalid) as error:
+            raise ContractError(
+                f"{self._path}: row group {group} can't be read ({error}); the answers in it were paid for: restore the file "
+                "from a copy, or delete it to have them asked for again"
+            ) from error
 
 
 def _bytes_of(folder: Folder, name: str) -> bytes | memoryview:

@@ -1,5 +1,6 @@
 """Rows from the journal: what each planned request came to. Pure replay: no call is made, and none is paid for again."""
 
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from functools import lru_cache
@@ -148,7 +149,7 @@ def rebuild_shard(job: HarvestJob, shard: int, plan_files: Sequence[str], index:
 def spent_so_far(config: HarvestConfig, folder: Folder, index: JournalIndex, shards: Sequence[PlanShard]) -> Cost:
     """What all calls of the journal cost; those that brought no count are taken at their reservation."""
     cost = tokens = 0
-    uncounted: dict[str, list[Heard]] = {}
+    uncounted: dict[str, list[Call]] = {}
     teachers = {teacher.name: teacher for teacher in config.teachers}
     sampling = config.sampling.of_sample(0)
     for calls in index.requests_in(0, 1):
@@ -158,19 +159,28 @@ def spent_so_far(config: HarvestConfig, folder: Folder, index: JournalIndex, sha
             found = cost_of(call.kind, call.status, reply, _nothing, teacher.price_usd_per_million_tokens.pico())
             cost, tokens = cost + found.pico_usd, tokens + found.tokens
             if found.basis == "reserved":
-                uncounted.setdefault(call.request_id, []).append(Heard(call, reply))
+                uncounted.setdefault(call.request_id, []).append(call)
     for shard in shards if uncounted else ():
         prices = teachers[shard.teacher].price_usd_per_million_tokens.pico()
         for batch in planned_requests(folder, shard.file):
             for request in batch:
-                for call, _ in uncounted.get(request.request_id, ()):
+                for call in uncounted.pop(request.request_id, ()):
                     reserved = reservation_of(request, call.max_tokens, sampling_of(request.sampling)).cost(prices)
                     cost, tokens = cost + reserved.pico_usd, tokens + reserved.tokens
+    for call in itertools.chain.from_iterable(uncounted.values()):
+        prices = teachers[call.teacher].price_usd_per_million_tokens.pico()
+        reserved = unplanned_reservation(call, sampling).cost(prices)
+        cost, tokens = cost + reserved.pico_usd, tokens + reserved.tokens
     return Cost(cost, tokens, "usage")
 
 
 def _nothing() -> Reservation:
     return Reservation(0, 0)
+
+
+def unplanned_reservation(call: Call, sampling: dict[str, Any]) -> Reservation:
+    """For a probe, or a request whose prompt is no longer in the plan: what was asked is not known any more."""
+    return Reservation(0, call.max_tokens or sampling["max_tokens"])
 
 
 class _Builder:
@@ -267,7 +277,7 @@ class _Builder:
         """A probe's call, or one of a request whose prompt is no longer in the plan."""
         sampling = self.job.config.sampling.of_sample(0)
         reply = _reply(call, self.protocol, sampling)
-        return self.entry(call, reply, lambda: Reservation(0, call.max_tokens or sampling["max_tokens"]))
+        return self.entry(call, reply, lambda: unplanned_reservation(call, sampling))
 
     def _failed(self, request: PlannedRequest, settled: Settled) -> FailedRequest:
         last = settled.chosen
