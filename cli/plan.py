@@ -38,8 +38,9 @@ def print_plan(plan: "Plan", gate: "Gate", output: str) -> None:
     from tutelage.pipelines.plan import usd
 
     console = Console()
-    table = Table(title=f"{plan.prompts:,} prompts, {plan.requests:,} requests -> {output}", title_justify="left")
-    for name in ("teacher", "requests", "prompt tokens, about", "answer tokens, at most", "USD, at most", "terms"):
+    console.print(f"{plan.prompts:,} prompts, {plan.requests:,} requests -> {output}", markup=False, highlight=False)
+    table = Table(box=None, pad_edge=False)
+    for name in ("teacher", "requests", "tokens in", "tokens out", "USD", "terms"):
         table.add_column(name, justify="left" if name in ("teacher", "terms") else "right")
     for decision in gate.decisions:
         teacher = plan.teachers[decision.teacher]
@@ -48,9 +49,9 @@ def print_plan(plan: "Plan", gate: "Gate", output: str) -> None:
         table.add_row(
             decision.teacher,
             f"{teacher.requests:,}",
-            f"{teacher.prompt_tokens:,}",
-            f"{teacher.completion_tokens_at_most:,}",
-            f"{usd(teacher.cost_at_most):,.4f}",
+            f"~{teacher.prompt_tokens:,}",
+            f"<={teacher.completion_tokens_at_most:,}",
+            f"<={usd(teacher.cost_at_most):,.4f}",
             f"{decision.train_use}: {verdict}{owed}",
         )
     console.print(table)
