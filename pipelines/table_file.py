@@ -35,7 +35,9 @@ class TableFile:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         try:
             if kind is None:
                 self._flush()
@@ -49,9 +51,9 @@ class TableFile:
     def _flush(self) -> None:
         if not self._waiting:
             return
+        path = self.folder.path(self.name)
         if self._writer is None:
             stream = self._stack.enter_context(self.folder.replacing(self.name))
-            path = self.folder.path(self.name)
             self._writer = self._stack.enter_context(ContractWriter(self.contract, stream, path))
-        self._writer.write(table_of(self.contract, self._waiting))
+        self._writer.write(table_of(self.contract, self._waiting, path))
         self._waiting, self._waiting_bytes = [], 0

@@ -1,1 +1,1 @@
-"""The contracts: what a row, a file, a seal and a terms entry are. Everything else imports this; this imports nothing."""
+"""The contracts: what a row, a file, a seal and a terms entry are. Everything imports this; this imports nothing."""

@@ -1,7 +1,7 @@
 """The Arrow schemas of every Parquet file, each with its name and version, and the one writer and reader of them.
 
-A footer holds `tutelage.contract` (`completions/1`). A reader refuses a newer version and a schema that differs; a writer
-refuses a table that differs. Both name the file, the column, what was found and what was wanted.
+A footer holds `tutelage.contract` (`completions/1`). A reader refuses a newer version and a schema that differs; a
+writer refuses a table that differs. Both name the file, the column, what was found and what was wanted.
 """
 
 from collections.abc import Iterable, Sequence
@@ -189,35 +189,46 @@ LEDGER = _contract(
 CONTRACTS = {contract.name: contract for contract in (PLAN, REJECTED, JOURNAL, COMPLETIONS, FAILED, LEDGER)}
 
 
-def table_of(contract: Contract, records: Sequence[Any]) -> pa.Table:
-    """An Arrow table from row tuples, column by column (a tenth of the cost of one dictionary a row)."""
+def table_of(contract: Contract, records: Sequence[Any], path: str = "a table") -> pa.Table:
+    """An Arrow table from row tuples, column by column (a tenth of the cost of one dictionary a row).
+
+    `path` is where the table will be written, for the error that refuses a row.
+    """
     columns = list(zip(*records, strict=True)) or [()] * len(contract.schema)
     try:
         arrays = [pa.array(column, field.type) for column, field in zip(columns, contract.schema, strict=True)]
     except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError, ValueError, OverflowError) as error:
-        raise ContractError(_misfit(contract, columns, error)) from error
+        raise ContractError(f"{path}: {_misfit(contract, columns, error)}") from error
     return pa.Table.from_arrays(arrays, schema=contract.schema)
 
 
 def check_schema(contract: Contract, found: pa.Schema, path: str) -> None:
-    """Raises ContractError at the first difference: another contract, a newer version, a column more, fewer or other."""
+    """Raises ContractError at the first difference: another contract, a newer version, a column more, less or other."""
     label = (found.metadata or {}).get(FOOTER_KEY, b"").decode(errors="replace")
     name, _, version = label.partition("/")
-    if name != contract.name:
+    if name != contract.name or not version.isdecimal():
         stated = f"says {label!r}" if label else "names no contract"
         raise ContractError(f"{path}: its footer {stated}, {contract.label} was wanted; was it written by tutelage?")
-    if version.isdigit() and int(version) > contract.version:
+    if int(version) > contract.version:
         raise ContractError(
-            f"{path}: contract {label} is newer than this tutelage reads ({contract.label}); upgrade tutelage to read it"
+            f"{path}: contract {label} is newer than this tutelage reads ({contract.label}); upgrade tutelage"
         )
     for field in contract.schema:
         place = found.get_field_index(field.name)
         if place < 0:
-            raise ContractError(f"{path}: column {field.name!r} is missing, contract {contract.label} wants {field.type}")
+            raise ContractError(
+                f"{path}: column {field.name!r} is missing, contract {contract.label} wants {field.type}; "
+                "write the file anew with this version of tutelage"
+            )
         if not found.field(place).type.equals(field.type):
             raise ContractError(
                 f"{path}: column {field.name!r} is {found.field(place).type}, "
                 f"contract {contract.label} wants {field.type}; write the file anew with this version of tutelage"
+            )
+        if found.field(place).nullable and not field.nullable:
+            raise ContractError(
+                f"{path}: column {field.name!r} may hold nulls, contract {contract.label} wants {field.type} not null; "
+                "write the file anew with this version of tutelage"
             )
     known = set(contract.schema.names)
     extra = [column for column in found.names if column not in known]
@@ -242,13 +253,19 @@ class ContractWriter:
 
     def write(self, table: pa.Table) -> None:
         check_schema(self.contract, table.schema, self.path)
-        self._writer.write_table(table, row_group_size=ROWS_PER_GROUP)
+        try:
+            self._writer.write_table(table, row_group_size=ROWS_PER_GROUP)
+        except pa.ArrowInvalid as error:
+            # What only the values tell, like a null where the contract has none; the error names the column.
+            raise ContractError(f"{self.path}: {error}; contract {self.contract.label} was wanted") from error
         self.rows += table.num_rows
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._writer.close()
 
 
@@ -256,7 +273,7 @@ def open_parquet(contract: Contract, stream: Any, path: str) -> pq.ParquetFile:
     """A Parquet file whose contract has been checked; read it by row group."""
     try:
         parquet = pq.ParquetFile(stream, page_checksum_verification=True)
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise ContractError(f"{path}: not a readable Parquet file ({error}); {contract.label} was wanted") from error
     check_schema(contract, parquet.schema_arrow, path)
     return parquet
@@ -282,7 +299,8 @@ def _lists(column: pa.ListArray) -> list[Any]:
         entries = _lists(flat)
     else:
         entries = list(zip(*(child.to_pylist() for child in flat.flatten()), strict=True))
-    values, start = [], 0
+    values: list[Any] = []
+    start = 0
     for length in column.value_lengths().to_pylist():
         if length is None:
             values.append(None)
@@ -299,7 +317,7 @@ def _misfit(contract: Contract, columns: Sequence[Any], error: Exception) -> str
                 pa.array([value], field.type)
             except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError, ValueError, OverflowError):
                 return (
-                    f"{contract.label}: column {field.name!r}, row {row} holds {type(value).__name__} {value!r:.80}, "
-                    f"the contract wants {field.type}"
+                    f"column {field.name!r}, row {row} holds {type(value).__name__} {value!r:.80}, "
+                    f"contract {contract.label} wants {field.type}"
                 )
-    return f"{contract.label}: {error}"
+    return f"{error}; contract {contract.label} was wanted"

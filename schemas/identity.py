@@ -53,10 +53,11 @@ def row_id(request: str) -> str:
 def leaf_content(row: Completion) -> dict[str, Any]:
     """What a leaf commits to, as JSON: every column but the salt and the leaf itself.
 
-    Costs are strings with the column's 12 places, times are microseconds since 1970, and the logprob columns are digests
-    of their packed form (`packed_logprobs`), so that a proof stays small and needs no float formatting.
+    Costs are strings with the column's 12 places, times are microseconds since 1970, and the logprob columns are
+    digests of their packed form (`packed_logprobs`), so that a proof stays small and needs no float formatting.
     """
-    return {name: _JSON_VALUE[name](value) for name, value in zip(Completion._fields, row, strict=True) if name in _KEYS}
+    named = zip(Completion._fields, row, strict=True)
+    return {name: _JSON_VALUE[name](value) for name, value in named if name in _KEYS}
 
 
 def leaf_sha256(row: Completion) -> str:
@@ -67,7 +68,7 @@ def leaf_sha256(row: Completion) -> str:
 
 
 def packed_logprobs(ids: Sequence[int | None], texts: Sequence[str | None], logprobs: Sequence[float | None]) -> bytes:
-    """Little-endian bytes of a logprob column: ids (int64, -1 for none), float32 logprobs (NaN for none), texts (JSON)."""
+    """Little-endian bytes of a logprob column: ids (int64, none is -1), logprobs (float32, none is NaN), texts (JSON)."""
     packed_ids = array("q", [-1 if value is None else value for value in ids])
     packed_logprobs = array("f", [float("nan") if value is None else value for value in logprobs])
     if packed_ids.itemsize != 8 or array("i", [1]).tobytes()[0] != 1:  # pragma: no cover
@@ -106,7 +107,7 @@ def _same(value: Any) -> Any:
 
 
 _KEYS = frozenset(Completion._fields) - {"salt", "leaf_sha256"}
-_JSON_VALUE: dict[str, Callable[[Any], Any]] = {name: _same for name in Completion._fields} | {
+_JSON_VALUE: dict[str, Callable[[Any], Any]] = dict.fromkeys(Completion._fields, _same) | {
     "messages": _messages,
     "cost_usd": lambda cost: None if cost is None else format(cost, ".12f"),
     "created_at": _microseconds,
@@ -126,7 +127,8 @@ def _optional(value: str | int | None) -> str:
 
 def _messages_text(messages: Sequence[Any]) -> str:
     encode = encode_basestring
-    return "[" + ",".join([f'{{"content":{encode(content)},"role":{encode(role)}}}' for role, content in messages]) + "]"
+    entries = [f'{{"content":{encode(content)},"role":{encode(role)}}}' for role, content in messages]
+    return "[" + ",".join(entries) + "]"
 
 
 _TEXT: dict[str, Callable[[Any], str]] = {

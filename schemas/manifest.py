@@ -35,7 +35,7 @@ class MerkleSummary(_Record):
 
 
 class Tombstone(_Record):
-    """What stays of a withdrawn row: enough to keep the root verifying and to keep the request from being asked again."""
+    """What stays of a withdrawn row: what keeps the root verifying, and the request from being asked again."""
 
     row_id: str
     request_id: str

@@ -126,8 +126,8 @@ class FailedRequest(NamedTuple):
 
 
 class LedgerEntry(NamedTuple):
-    """One call and what it cost. `cost_basis` is `usage` (the teacher's count), `reserved` (no count came back: the most
-    that the call could have cost) or `none` (the teacher refused the call, which costs nothing)."""
+    """One call and what it cost. `cost_basis` is `usage` (the teacher's count), `reserved` (no count came back: the
+    most that the call could have cost) or `none` (the teacher refused the call, which costs nothing)."""
 
     call_id: str
     request_id: str
