@@ -2,9 +2,11 @@
 
 import contextlib
 import fcntl
+import fnmatch
 import json
 import os
 import socket
+import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import IO, Any
@@ -22,7 +24,8 @@ class Folder:
 
     def __init__(self, uri: str) -> None:
         self.uri = uri
-        self.fs, self.root = fsspec.core.url_to_fs(uri)
+        # No listings cache: what another process has just written must be seen, and sealed.
+        self.fs, self.root = fsspec.core.url_to_fs(uri, use_listings_cache=False)
 
     def __reduce__(self) -> tuple[type["Folder"], tuple[str]]:
         return Folder, (self.uri,)
@@ -38,9 +41,17 @@ class Folder:
         return bool(self.fs.exists(self.path(name)))
 
     def list(self, pattern: str) -> list[str]:
-        """Names below the folder that match a glob, sorted."""
-        prefix = self.root.rstrip("/") + "/"
-        return sorted(found.split(prefix, 1)[-1] for found in self.fs.glob(self.path(pattern)))
+        """Names of files below the folder, sorted; only the last part of the pattern may hold wildcards.
+
+        The folder's own path may hold anything, so it never becomes part of a glob.
+        """
+        directory, slash, wanted = pattern.rpartition("/")
+        try:
+            entries = self.fs.ls(self.path(directory), detail=True)
+        except FileNotFoundError:
+            return []
+        names = [entry["name"].rsplit("/", 1)[-1] for entry in entries if entry["type"] != "directory"]
+        return sorted(f"{directory}{slash}{name}" for name in fnmatch.filter(names, wanted))
 
     def open(self, name: str) -> IO[bytes]:
         if self.is_local:
@@ -66,13 +77,16 @@ class Folder:
     def replacing(self, name: str) -> Iterator[IO[bytes]]:
         """A stream that becomes the file when it is closed without an error, and leaves no trace of itself otherwise.
 
-        Locally through a rename after fsync; on an object store a put is atomic by itself.
+        Locally through a rename after fsync. On an object store by one put of a finished file: a stream of the store
+        would put what it has when an error closes it.
         """
         path = self.path(name)
         with storage_errors(path):
             if not self.is_local:
-                with self.fs.open(path, "wb") as stream:
-                    yield stream
+                with tempfile.NamedTemporaryFile(prefix="tutelage-") as stream:
+                    yield stream  # type: ignore[misc]
+                    stream.flush()
+                    self.fs.put_file(stream.name, path)
                 return
             os.makedirs(os.path.dirname(path), exist_ok=True)
             unfinished = f"{path}.unfinished"
@@ -90,7 +104,11 @@ class Folder:
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
         """Keeps other runs out while the body runs; raises DatasetHeld, naming the holder, where one is in."""
-        holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": datetime.now(UTC).isoformat("T", "seconds")}
+        holder = {
+            "pid": os.getpid(),
+            "host": socket.gethostname(),
+            "since": datetime.now(UTC).isoformat("T", "seconds"),
+        }
         with self._held_locally(holder) if self.is_local else self._held_remotely(holder):
             yield
 
@@ -153,8 +171,10 @@ def storage_errors(path: str) -> Iterator[None]:
     """Turns a refused write (full disk, no permission) into a StorageError that says what is safe and what to do."""
     try:
         yield
-    except (OSError, PermissionError) as error:
-        if isinstance(error, FileNotFoundError | ConnectionError):
+    except OSError as error:
+        # Without a number it is no refusal but, say, Arrow's word for a damaged page: room on the disk would not help.
+        refused = error.errno is not None or isinstance(error, PermissionError)
+        if not refused or isinstance(error, FileNotFoundError | ConnectionError):
             raise
         raise StorageError(
             f"{path}: {error.strerror or error}; what was journaled before is safe. "
@@ -172,4 +192,5 @@ def _dead_on_this_host(text: str) -> bool:
         return False
     except ProcessLookupError:
         return True
+    # Our own number: in a container, the run before us that died had it too.
     return int(found["pid"]) == os.getpid()

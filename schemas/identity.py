@@ -68,7 +68,7 @@ def leaf_sha256(row: Completion) -> str:
 
 
 def packed_logprobs(ids: Sequence[int | None], texts: Sequence[str | None], logprobs: Sequence[float | None]) -> bytes:
-    """Little-endian bytes of a logprob column: ids (int64, none is -1), logprobs (float32, none is NaN), texts (JSON)."""
+    """Little-endian bytes of a logprob column: ids (int64, none: -1), logprobs (float32, none: NaN), texts (JSON)."""
     packed_ids = array("q", [-1 if value is None else value for value in ids])
     packed_logprobs = array("f", [float("nan") if value is None else value for value in logprobs])
     if packed_ids.itemsize != 8 or array("i", [1]).tobytes()[0] != 1:  # pragma: no cover
