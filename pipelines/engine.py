@@ -89,7 +89,10 @@ class Engine:
     """Runs in a thread of its own from `start` to `close`; `submit` and `close` may be called from any thread."""
 
     def __init__(
-        self, job: HarvestJob, make_transport: Callable[[], httpx.AsyncBaseTransport] = new_transport, seed: int | None = None
+        self,
+        job: HarvestJob,
+        make_transport: Callable[[], httpx.AsyncBaseTransport] = new_transport,
+        seed: int | None = None,
     ) -> None:
         self.job = job
         self.control = ControlFolder(job.control_dir)
@@ -140,9 +143,10 @@ class Engine:
         if not lanes:
             return
         self.halts.append(halt)
+        # Before shards end for it: whoever waits for them looks there for the reason.
+        self.control.publish("halt", self.journal.writer, self.halts)
         for lane in lanes:
             lane.stop()
-        self.control.publish("halt", self.journal.writer, self.halts)
 
     def note(self, lane: "_Lane", asking: _Asking, answer: Answer) -> None:
         """An answer is in the journal's buffer and waits for the commit that lets it be looked into."""
@@ -262,7 +266,9 @@ class Engine:
             await asyncio.sleep(TICK_S)
 
     def _publish(self) -> None:
-        self.control.publish("progress", self.journal.writer, {name: lane.report() for name, lane in self._lanes.items()})
+        self.control.publish(
+            "progress", self.journal.writer, {name: lane.report() for name, lane in self._lanes.items()}
+        )
 
 
 class _Lane:
@@ -288,7 +294,8 @@ class _Lane:
         self._feeding = False
         self._thirsty: asyncio.Event | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._refused = 0
+        self._refused = self._first_refused = 0
+        self._taken = False
         self._pump_due = False
 
     # Filling: plan shards are read as the lane runs dry, so that a slow teacher holds few rows and stalls nobody.
@@ -428,14 +435,16 @@ class _Lane:
         self._land(asking, answer)
 
     def _land(self, asking: _Asking, answer: Answer) -> None:
-        """What the status alone says, at once: pace, pauses, and refusals that concern every request."""
+        """What a refusal or a failure says, at once: pace, pauses, and that every request will be refused."""
         del self._flying[asking]
         now = self.engine._loop.time()
         self.limiter.landed(answer.status, retry_after_s(answer.headers.get), now)
-        if answer.status == 429:
-            self.counts["throttled"] += 1
-        elif answer.status in (401, 402):
-            self._halt("unauthorized", self._refusal(answer))
+        self.counts["throttled"] += answer.status == 429
+        if answer.status // 100 == 2:
+            self._taken = True
+        elif answer.status:
+            # Not left to the commit: a fast teacher refuses thousands of calls in one interval.
+            self._heed(answer, asking.sampling)
         self.engine.note(self, asking, answer)
         # Several answers come in one turn of the loop: one pump, and so one write to the journal, serves them all.
         if not self._pump_due:
@@ -470,7 +479,9 @@ class _Lane:
             self._refused = 0
             return self._larger_limit(asking, reply)
         if not reply.retryable:
-            self._refuse(answer, reply)
+            self._refused += 1
+            matters = reply.cause == "unauthorized" or not self._has_answered
+            self._refuse(answer, reply, self._refused if matters else 0)
             return None
         if reply.cause in ("connect", "tls") and not self._has_answered and asking.tries >= UNREACHABLE_TO_HALT:
             self._halt("unreachable", f"no connection to {self.teacher.base_url} ({reply.cause}); is it running there?")
@@ -484,18 +495,27 @@ class _Lane:
         too_late = now + wait > asking.first_sent + self.retry.deadline_s
         return None if too_late or asking.failures >= self.retry.max_attempts else wait
 
-    def _refuse(self, answer: Answer, reply: Reply) -> None:
+    def _heed(self, answer: Answer, sampling: dict[str, Any]) -> None:
+        reply = self.protocol.parse(answer.status, answer.headers, answer.body, sampling)
+        if reply.outcome == "failed" and not reply.retryable:
+            self._first_refused += not self._taken
+            self._refuse(answer, reply, 0 if self._taken else self._first_refused)
+
+    def _refuse(self, answer: Answer, reply: Reply, in_a_row: int) -> None:
         """Stops where a refusal is about the key, the bill or every request; one about its prompt fails only that."""
-        self._refused += 1
-        about_the_key = reply.cause == "unauthorized"
-        if reply.cause == "payment_required" or (about_the_key and answer.status != 403):
+        if reply.cause == "payment_required" or (reply.cause == "unauthorized" and answer.status != 403):
             self._halt("unauthorized", self._refusal(answer))
-        elif self._refused >= REFUSALS_TO_HALT and (about_the_key or not self._has_answered):
-            self._halt("refused", f"it refused {self._refused} requests in a row: {reply.detail or reply.cause}")
+        elif in_a_row >= REFUSALS_TO_HALT:
+            self._halt("refused", f"it refused {in_a_row} requests in a row: {reply.detail or reply.cause}")
 
     def _larger_limit(self, asking: _Asking, reply: Reply) -> float | None:
         larger = self.retry.truncated_max_tokens
-        if reply.outcome != "truncated" or asking.max_tokens or larger is None or larger <= asking.sampling["max_tokens"]:
+        if (
+            reply.outcome != "truncated"
+            or asking.max_tokens
+            or larger is None
+            or larger <= asking.sampling["max_tokens"]
+        ):
             return None
         asked_again = self._prepare(asking.shard, asking.request, asking.sampling, larger, asking.attempt)
         for name in ("body", "tokens", "reservation", "reserved", "max_tokens"):
@@ -543,7 +563,11 @@ class _Lane:
     def _refusal(self, answer: Answer) -> str:
         said = self.protocol.parse(answer.status, answer.headers, answer.body, {}).detail
         key = f"the key in {self.teacher.api_key_env}" if self.teacher.api_key_env else "no key (api_key_env is null)"
-        return f"answered {answer.status} to {key}" + (f": {said}" if said else "") + "; give a key that it takes, run again"
+        return (
+            f"answered {answer.status} to {key}"
+            + (f": {said}" if said else "")
+            + "; give a key that it takes, run again"
+        )
 
     def _wake_in(self, wait: float) -> None:
         if self._timer is not None:
