@@ -38,6 +38,8 @@ def misfit(text: str, response_format: Mapping[str, Any]) -> Misfit | None:
         found = next(_validator(orjson.dumps(schema_of(response_format))).iter_errors(answer), None)
     except RecursionError:
         return Misfit("schema_mismatch", "the answer is nested too deeply to validate")
+    except Unresolvable as error:
+        return Misfit("schema_mismatch", shortened(f"the schema can't be applied: {error}"))
     return Misfit("schema_mismatch", shortened(f"{found.json_path}: {found.message}")) if found else None
 
 

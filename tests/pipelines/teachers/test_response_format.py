@@ -1,6 +1,7 @@
 """Answers against the response_format that was asked for."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,6 +40,15 @@ def test_an_answer_fits_its_format_or_says_where_not(
         assert found.cause == cause
         assert detail is not None
         assert detail in (found.detail or "")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # jsonschema's own fetching warns, and then would fetch
+def test_a_schema_is_never_fetched(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "schema.json"
+    elsewhere.write_text('{"type": "string"}')
+    found = misfit("{}", {"type": "json_schema", "json_schema": {"schema": {"$ref": elsewhere.as_uri()}}})
+    assert found is not None
+    assert found.detail == f"the schema can't be applied: Unresolvable: {elsewhere.as_uri()}"
 
 
 def reply_to(content: str, finish_reason: str, **message: Any) -> Any:
