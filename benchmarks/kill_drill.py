@@ -2,8 +2,8 @@
 
 python benchmarks/kill_drill.py [--prompts 2000] [--kills 20] [--in-flight 5] [--latency-s 0.05] [--seed 1]
 
-The moments are drawn from the seed: a fifth before the first request goes out, a fifth after the last answer came in,
-the others while asking. Where each one fell is printed. Exits 1 if a check fails.
+The moments are drawn from the seed: a fifth before the first request goes out, a fifth while rows are rebuilt and
+sealed, the others while asking. Where each one fell is printed. Exits 1 if a check fails.
 """
 
 import argparse
@@ -39,8 +39,12 @@ class Usual(NamedTuple):
 
     row_ids: frozenset[str]
     start_s: float  # command to first request
-    end_s: float  # last answer to exit
+    compaction_s: float  # first file of rows to the ledger
+    sealing_s: float  # ledger to exit
     whole_s: float
+
+
+ROWS, LEDGER = "completions/*", "ledger.parquet*"  # the first files of compaction and of sealing, unfinished ones too
 
 
 class Kill(NamedTuple):
@@ -53,7 +57,7 @@ class Kill(NamedTuple):
 
     def __str__(self) -> str:
         return (
-            f"{self.phase:<16} {self.after_s:6.2f} s after its start, {self.answered:5} answered, "
+            f"{self.phase:<10} {self.after_s:6.2f} s after its start, {self.answered:5} answered, "
             f"{self.in_flight:3} in flight, last touched {self.last_touched}"
         )
 
@@ -72,9 +76,8 @@ class Drill:
 
     def run_and_kill(self, phase: str, target: int = 0) -> bool:
         """Starts a harvest and kills it at a moment of that phase. False where it came to its end before the moment."""
-        nothing_left, received_before = self.all_answered(), self.stub.received
-        began = time.monotonic()
-        kill_at = began + self._delay_s(phase, nothing_left)
+        received_before, began, began_ns = self.stub.received, time.monotonic(), time.time_ns()
+        kill_at = began + self.draw.uniform(0, self.usual.start_s) if phase == "planning" else float("inf")
         process = start(self.config)
         answered_at: deque[tuple[float, int]] = deque()
         while process.poll() is None and time.monotonic() < kill_at:
@@ -83,10 +86,7 @@ class Drill:
             while answered_at[0][0] < now - COMMIT_INTERVAL_S - TICK_S:
                 answered_at.popleft()
             if kill_at == float("inf"):
-                if phase == "asking" and len(self.stub.answered_by_prompt) >= target:
-                    kill_at = now + self.draw.uniform(0, 0.05)
-                elif phase == "ending" and self.all_answered():
-                    kill_at = now + self.draw.uniform(0, self.usual.end_s)
+                kill_at = now + self._wait_s(phase, target, began_ns)
             time.sleep(TICK_S)
         if process.poll() is not None:
             if process.returncode:
@@ -95,9 +95,10 @@ class Drill:
         in_flight = self.stub.in_flight
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        after_s, touched = time.monotonic() - began, _last_touched(self.dataset)
+        after_s = time.monotonic() - began
         in_last_interval = self.stub.answered - (answered_at[0][1] if answered_at else self.stub.answered)
-        fell_in = self._phase(self.stub.received > received_before, touched)
+        fell_in = self._phase(self.stub.received > received_before, began_ns)
+        touched = _last_touched(self.dataset)
         self.kills.append(Kill(fell_in, after_s, self.stub.answered, in_flight, in_last_interval, touched))
         return True
 
@@ -105,17 +106,20 @@ class Drill:
         answered = self.stub.answered_by_prompt
         return len(answered) >= len(self.prompt_keys) and answered.keys() >= self.prompt_keys
 
-    def _delay_s(self, phase: str, nothing_left: bool) -> float:
-        if phase == "planning":
-            return self.draw.uniform(0, self.usual.start_s)
-        if phase == "ending" and nothing_left:
-            return self.usual.start_s + self.draw.uniform(0, self.usual.end_s)
-        return float("inf")  # set once the stub has answered enough
+    def _wait_s(self, phase: str, target: int, began_ns: int) -> float:
+        """Seconds until the kill, once the phase has begun; infinity before."""
+        if phase == "asking" and len(self.stub.answered_by_prompt) >= target:
+            return self.draw.uniform(0, 0.05)
+        if phase == "compaction" and _touched_since(self.dataset, ROWS, began_ns):
+            return self.draw.uniform(0, self.usual.compaction_s)
+        if phase == "sealing" and _touched_since(self.dataset, LEDGER, began_ns):
+            return self.draw.uniform(0, self.usual.sealing_s)
+        return float("inf")
 
-    def _phase(self, asked: bool, touched: str) -> str:
-        if self.all_answered():
-            return f"ending, {'asked' if asked else 'none left'}"
-        return "asking" if asked else "start, planning"
+    def _phase(self, asked: bool, began_ns: int) -> str:
+        later = {"sealed": "manifest.json", "sealing": LEDGER, "compaction": ROWS}
+        found = (name for name, files in later.items() if _touched_since(self.dataset, files, began_ns))
+        return next(found, "asking" if asked else "planning")
 
 
 def start(config: Path) -> subprocess.Popen[bytes]:
@@ -126,15 +130,15 @@ def start(config: Path) -> subprocess.Popen[bytes]:
 
 
 def moments(kills: int, planned: int, draw: random.Random) -> Iterator[tuple[str, int]]:
-    """(phase, prompts answered): a fifth in planning, one of them before there is a plan, and a fifth in the end."""
+    """(phase, prompts answered): a fifth in planning, one of them before there is a plan, a fifth in the end."""
     fifth = max(1, kills // 5)
     asking = [("asking", target) for target in sorted(draw.sample(range(1, planned), max(kills - 2 * fifth, 0)))]
     yield "planning", 0
     for place in draw.sample(range(len(asking) + 1), min(fifth - 1, len(asking) + 1)):
         asking.insert(place, ("planning", 0))
     yield from asking
-    for _ in range(kills - 1 - len(asking)):
-        yield "ending", 0
+    for number in range(kills - 1 - len(asking)):
+        yield ("compaction", "sealing")[number % 2], 0
 
 
 def run_undisturbed(folder: Path, prompts: Path, *, in_flight: int, latency_s: float) -> Usual:
@@ -149,14 +153,19 @@ def run_undisturbed(folder: Path, prompts: Path, *, in_flight: int, latency_s: f
             dataset=dataset,
             in_flight=in_flight,
         )
-        began = time.monotonic()
+        began, seen_at = time.monotonic(), dict[str, float]()
         process = start(config)
-        process.wait()
+        while process.poll() is None:
+            for files in {ROWS, LEDGER} - seen_at.keys():
+                if any(dataset.glob(files)):
+                    seen_at[files] = time.monotonic()
+            time.sleep(TICK_S)
         ended = time.monotonic()
     if process.returncode or len(stub.answered_by_prompt) < planned:
         raise SystemExit(f"the undisturbed harvest exited {process.returncode} after {stub.answered} answers")
     row_ids = frozenset(column(dataset, "completions", "row_id"))
-    return Usual(row_ids, received_at[0] - began, ended - received_at[-1] - latency_s, ended - began)
+    compaction_s, sealing_s = seen_at[LEDGER] - seen_at[ROWS], ended - seen_at[LEDGER]
+    return Usual(row_ids, received_at[0] - began, compaction_s, sealing_s, ended - began)
 
 
 def column(dataset: Path, table: str, name: str) -> list[Any]:
@@ -164,9 +173,20 @@ def column(dataset: Path, table: str, name: str) -> list[Any]:
     return pa.concat_tables([pq.read_table(file, columns=[name]) for file in files])[name].to_pylist() if files else []
 
 
+def _touched_since(folder: Path, files: str, moment_ns: int) -> bool:
+    return any(_modified_ns(file) >= moment_ns for file in folder.glob(files))
+
+
+def _modified_ns(file: Path) -> int:
+    try:
+        return file.stat().st_mtime_ns
+    except OSError:  # it got its final name, or went, while we looked
+        return 0
+
+
 def _last_touched(folder: Path) -> str:
     files = [file for file in folder.rglob("*") if file.is_file()]
-    return str(max(files, key=lambda file: file.stat().st_mtime_ns).relative_to(folder)) if files else "nothing"
+    return str(max(files, key=_modified_ns).relative_to(folder)) if files else "nothing"
 
 
 def broken_promises(drill: Drill) -> tuple[list[str], str]:
@@ -201,9 +221,10 @@ def run(folder: Path, *, prompts: int, kills: int, in_flight: int, latency_s: fl
     keys = frozenset(stub_teacher._key(json.loads(line)["prompt"]) for line in file.open())
     usual = run_undisturbed(folder, file, in_flight=in_flight, latency_s=latency_s)
     print(
-        f"undisturbed: {usual.start_s:.1f} s to the first request, {usual.end_s:.1f} s after the last answer, ", end=""
+        f"undisturbed: {usual.start_s:.1f} s to the first request, {usual.compaction_s:.1f} s of compaction, "
+        f"{usual.sealing_s:.1f} s of sealing, {usual.whole_s:.1f} s in all",
+        flush=True,
     )
-    print(f"{usual.whole_s:.1f} s in all", flush=True)
     draw = random.Random(seed)
     broken: list[str] = []
     with StubTeacher(latency=latency_s, keep=False) as stub:
@@ -218,6 +239,7 @@ def run(folder: Path, *, prompts: int, kills: int, in_flight: int, latency_s: fl
                 unkilled += 1
                 if unkilled > kills:
                     raise SystemExit(f"{unkilled} harvests ended before their moment came: there is nothing to kill")
+                phase = "planning"  # it is sealed by now: what is left to kill is a harvest that finds nothing to do
             print(f"kill {len(drill.kills):2}: {drill.kills[-1]}", flush=True)
         for command in (["harvest", str(config), "--json"], ["verify", str(dataset)]):
             ended = subprocess.run([str(tutelage()), *command], capture_output=True, text=True)
