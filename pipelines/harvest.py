@@ -281,11 +281,13 @@ def _draining_on_signals(control: ControlFolder, watcher: Watcher) -> Iterator[N
 
 def _require_shares(config: HarvestConfig, processes: int) -> None:
     for teacher in config.teachers:
-        if teacher.limits.max_in_flight < processes:
-            raise ConfigError(
-                f"teacher {teacher.name}: max_in_flight {teacher.limits.max_in_flight} can't be divided among {processes} "
-                f"processes; raise it, or run with fewer processes"
-            )
+        for name in ("max_in_flight", "requests_per_minute", "tokens_per_minute"):
+            limit = getattr(teacher.limits, name)
+            if limit is not None and limit < processes:
+                raise ConfigError(
+                    f"teacher {teacher.name}: {name} {limit} can't be divided among {processes} processes; "
+                    "raise it, or run with fewer processes"
+                )
 
 
 def _failed_retryable(folder: Folder) -> Iterator[bool]:

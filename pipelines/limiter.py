@@ -16,8 +16,11 @@ COOL_DOWN_S = 2.0
 """One burst of refusals is one message: the window is halved at most once in this time."""
 FAILURES_TO_OPEN = 8
 FIRST_PROBE_S, LONGEST_PROBE_S = 1.0, 30.0
-BURST_SHARE = 1 / 12
-"""Share of a minute's limit that may go out at once (5 seconds' worth)."""
+BURST_SHARE = 1 / 60
+"""Share of a minute's limit that may go out at once, a second's worth: it makes up for a late timer, and is taken off
+what goes out steadily."""
+MINUTE_S = 60.001
+"""A hair over, so that no rounding lets a call slip into the minute before."""
 
 
 class Window:
@@ -32,7 +35,8 @@ class Window:
         self._cooled_at = -math.inf
 
     def answered(self, in_flight: int) -> None:
-        if self.size < self.ceiling and in_flight >= NEARLY_FULL * self.size:
+        # Of the whole places: a window of 1.5 is full with one call.
+        if self.size < self.ceiling and in_flight >= NEARLY_FULL * int(self.size):
             self.size = min(self.ceiling, self.size + 1 / self.size)
 
     def throttled(self, now: float) -> None:
@@ -42,14 +46,16 @@ class Window:
 
 
 class MinuteLimit:
-    """A leaky bucket that never lets more than `per_minute` through in any 60 seconds, once its burst is counted in.
+    """A leaky bucket that lets at most `per_minute` (1 or more) through in any 60 seconds, however long it was idle.
 
-    An amount above the burst waits for a full bucket and leaves a debt.
+    That holds of whole amounts up to the burst, and so of requests. A larger amount (of tokens) waits for a full bucket
+    and leaves a debt: then a minute can hold more, by what that amount is above the burst.
     """
 
-    def __init__(self, per_minute: float, now: float) -> None:
+    def __init__(self, per_minute: int, now: float) -> None:
         self.burst = max(per_minute * BURST_SHARE, 1.0)
-        self._per_second = max(per_minute - self.burst, per_minute / 60) / 60
+        # A minute that begins with a full bucket lets burst + 60 s of this through, which stays below per_minute + 1.
+        self._per_second = (per_minute + 1 - self.burst) / MINUTE_S
         self._level = self.burst
         self._at = now
 
@@ -91,11 +97,13 @@ class Breaker:
     def succeeded(self) -> None:
         self.failures, self.failing_since, self._pause_s = 0, None, FIRST_PROBE_S
 
-    def failed(self, now: float) -> None:
+    def failed(self, in_flight: int, now: float) -> None:
+        """A call failed, and so many are still out. Only the last one of a burst starts a pause: the others are no
+        further news of the teacher."""
         self.failures += 1
         if self.failing_since is None:
             self.failing_since = now
-        if self.is_open:
+        if self.is_open and not in_flight:
             self._probe_at = now + self._pause_s
             self._pause_s = min(LONGEST_PROBE_S, self._pause_s * 2)
 
@@ -133,13 +141,13 @@ class Limiter:
             self._tokens.take(tokens)
 
     def landed(self, status: int, retry_after_s: float | None, now: float) -> None:
-        """A call came back (status 0: it did not). Only 429 shrinks the window: a server's own trouble is not our pace."""
+        """A call came back (status 0: it did not). Only 429 shrinks the window: a server's trouble is not our pace."""
         in_flight, self.in_flight = self.in_flight, self.in_flight - 1
         if status == 429:
             self.window.throttled(now)
             self.breaker.succeeded()
         elif status == 0 or status >= 500:
-            self.breaker.failed(now)
+            self.breaker.failed(self.in_flight, now)
         else:
             self.breaker.succeeded()
             if status == 200:
@@ -153,11 +161,11 @@ class Limiter:
 
 
 def _minute_limit(per_minute: int | None, processes: int, now: float) -> MinuteLimit | None:
-    return None if per_minute is None else MinuteLimit(per_minute / processes, now)
+    return None if per_minute is None else MinuteLimit(max(1, per_minute // processes), now)
 
 
 def retry_after_s(header: Callable[[str], str | None], now: datetime | None = None) -> float | None:
-    """Seconds that a teacher asks us to wait: `retry-after-ms`, or `Retry-After` as seconds or as an HTTP date (RFC 9110)."""
+    """Seconds that a teacher asks us to wait: `retry-after-ms`, or `Retry-After` as seconds or HTTP date (RFC 9110)."""
     milliseconds = _number(header("retry-after-ms"))
     if milliseconds is not None:
         return milliseconds / 1000
@@ -167,7 +175,7 @@ def retry_after_s(header: Callable[[str], str | None], now: datetime | None = No
         return seconds
     try:
         moment = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
