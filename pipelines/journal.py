@@ -5,8 +5,8 @@ While a run asks, each process appends frames to segments of its own. A frame is
     magic (4) | length of payload u32 | crc32 of payload u32 | payload
 
 and the payload is a fixed head (`_HEAD`) followed by the headers of interest and the body. Two kinds are written: SENT
-before a call goes out, and the call itself when its answer is in. A SENT without its call is a call that a dead run lost:
-it was perhaps paid for, so the ledger and the budget count it. After the run the segments are compacted into
+before a call goes out, and the call itself when its answer is in. A SENT without its call is a call that a dead run
+lost: it was perhaps paid for, so the ledger and the budget count it. After the run the segments are compacted into
 `journal/part-*.parquet` (contract `journal/1`), one part a shard.
 
 Locally a frame is written to the page cache at once and fsynced in groups; on an object store each group becomes one
@@ -17,9 +17,11 @@ import json
 import os
 import secrets
 import struct
+import threading
 import zlib
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import accumulate
 from typing import NamedTuple
 
 from tutelage.pipelines.storage import Folder, storage_errors
@@ -83,12 +85,15 @@ class JournalWriter:
         self._segment_no = 0
         self._buffer: list[bytes] = []
         self._file: int | None = None
+        self._closing = threading.Lock()
         self._written = self._reserved = 0
 
     def sent(self, request: bytes, teacher_no: int, attempt: int, sent_at_us: int, max_tokens: int | None) -> int:
         """Notes that a call is about to go out; returns its number. Flush before it does."""
         self.calls += 1
-        head = _HEAD.pack(SENT, request, bytes(16), self.calls, attempt, teacher_no, 0, sent_at_us, 0, max_tokens or 0, 0)
+        head = _HEAD.pack(
+            SENT, request, bytes(16), self.calls, attempt, teacher_no, 0, sent_at_us, 0, max_tokens or 0, 0
+        )
         self._buffer.append(_frame(head))
         return self.calls
 
@@ -124,62 +129,93 @@ class JournalWriter:
         self._buffer.append(_frame(head + headers + body))
 
     def flush(self) -> None:
-        """Writes what was appended to the page cache: kill -9 can't take it any more. Does nothing on an object store."""
+        """Hands what was appended to the system: kill -9 can't take it any more. Does nothing on an object store.
+
+        On a full disk, what fits into the space claimed ahead is in before the error says that no more will be.
+        """
         if not self.folder.is_local or not self._buffer:
             return
-        data = b"".join(self._buffer)
         with storage_errors(self.folder.path("journal")):
-            if self._file is None or self._written + len(data) > SEGMENT_BYTES:
-                self._open_segment()
-            assert self._file is not None
-            if self._written + len(data) > self._reserved:
-                self._reserve(len(data))
-            # At its place, not at the end: what a failed write left there is written over.
-            _write_all(self._file, data, self._written)
-            self._buffer.clear()
-            self._written += len(data)
-            # Only now, so that on a full disk these frames are in before the error says that no more will be.
+            try:
+                self._make_room(sum(map(len, self._buffer)))
+            except OSError:
+                self._write(self._fitting())
+                raise
+            self._write(len(self._buffer))
             if self._reserved - self._written < RESERVED_BYTES // 2:
                 self._reserve(0)
 
     def commit(self) -> None:
         """Makes durable what was flushed before the call (locally) or appended before it (object store)."""
         if self.folder.is_local:
-            if self._file is not None:
-                with storage_errors(self.folder.path("journal")):
+            with storage_errors(self.folder.path("journal")), self._closing:
+                if self._file is not None:
                     os.fsync(self._file)
             return
-        frames, self._buffer = self._buffer, []
+        # The list stays the same one, since another thread may append to it now, and is cut only when the put is done.
+        frames = self._buffer[:]
         if frames:
             name = f"journal/{self.writer}-{self._segment_no:06d}.seg"
-            self._segment_no += 1
             self.folder.write(name, self._header + b"".join(frames))
+            self._segment_no += 1
+            del self._buffer[: len(frames)]
 
     def close(self) -> None:
-        self.flush()
-        self.commit()
-        self._close_segment()
+        try:
+            self.flush()
+            self.commit()
+        finally:
+            self._close_segment()
+
+    def _write(self, frames: int) -> None:
+        if frames:
+            assert self._file is not None
+            data = b"".join(self._buffer[:frames])
+            # At its place, not at the end: what a failed write left there is written over.
+            _write_all(self._file, data, self._written)
+            self._written += len(data)
+            del self._buffer[:frames]
+
+    def _fitting(self) -> int:
+        """How many of the waiting frames fit into the space that is claimed already."""
+        ends = accumulate(map(len, self._buffer), initial=self._written)
+        return sum(end <= self._reserved for end in ends) - 1
+
+    def _make_room(self, length: int) -> None:
+        if self._file is None or self._written + length > SEGMENT_BYTES:
+            self._open_segment()
+        if self._written + length > self._reserved:
+            self._reserve(length)
 
     def _open_segment(self) -> None:
-        self._close_segment()
+        """Begins the next segment. If that fails, the one before stays open and no half-made file stays behind."""
         path = self.folder.path(f"journal/{self.writer}-{self._segment_no:06d}.seg")
-        self._segment_no += 1
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
-        self._written = self._reserved = 0
-        self._reserve(len(self._header))
-        _write_all(self._file, self._header, 0)
-        self._written = len(self._header)
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        reserved = len(self._header) + RESERVED_BYTES
+        try:
+            os.posix_fallocate(file, 0, reserved)
+            _write_all(file, self._header, 0)
+            _sync_folder(os.path.dirname(path))
+        except OSError:
+            os.close(file)
+            os.unlink(path)
+            raise
+        self._close_segment()
+        self._segment_no += 1
+        self._file, self._written, self._reserved = file, len(self._header), reserved
 
     def _close_segment(self) -> None:
-        if self._file is None:
-            return
-        file, self._file = self._file, None
-        try:
-            os.ftruncate(file, self._written)
-            os.fsync(file)
-        finally:
-            os.close(file)
+        # Under the lock, so that a commit in another thread never syncs a file that was closed meanwhile.
+        with self._closing:
+            if self._file is None:
+                return
+            file, self._file = self._file, None
+            try:
+                os.ftruncate(file, self._written)
+                os.fsync(file)
+            finally:
+                os.close(file)
 
     def _reserve(self, length: int) -> None:
         assert self._file is not None
@@ -200,11 +236,14 @@ class SegmentReader:
     def _read_header(self) -> SegmentHeader | None:
         payload = next(self._payloads(), (0, b""))[1]
         if not payload or payload[0] != OPENED:
+            # Without run and teachers no frame can be read: the whole segment counts as damaged.
+            self.torn_bytes = _without_padding(self._data)
             return None
         found = json.loads(payload[1:])
         if found["format"] != SEGMENT_FORMAT:
             raise ContractError(
-                f"{self.path}: is a {found['format']!r}, this tutelage reads {SEGMENT_FORMAT!r}; use the version that wrote it"
+                f"{self.path}: is a {found['format']!r}, this tutelage reads {SEGMENT_FORMAT!r}; "
+                "use the version that wrote it"
             )
         return SegmentHeader(found["run_id"], found["writer"], tuple(found["teachers"]))
 
@@ -263,7 +302,7 @@ def _frame(payload: bytes) -> bytes:
 
 
 def _decoded(payload: bytes) -> Frame:
-    return Frame(*_HEAD.unpack_from(payload), rest=payload[_HEAD.size :])
+    return Frame(*_HEAD.unpack_from(payload), payload[_HEAD.size :])
 
 
 def _next_frame(data: memoryview, offset: int) -> int:
@@ -287,3 +326,12 @@ def _write_all(file: int, data: bytes, place: int) -> None:
     while view:
         written = os.pwrite(file, view, place)
         view, place = view[written:], place + written
+
+
+def _sync_folder(path: str) -> None:
+    """Makes the name of a new file durable; to sync the file does that only for its bytes."""
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,7 +1,8 @@
-"""Finds the calls of a request in a journal: in the live segments and in the compacted parts, 16 bytes of memory a call."""
+"""Finds the calls of a request in a journal: in live segments and in compacted parts. 16 bytes of memory a call."""
 
 import mmap
 import threading
+import weakref
 from collections import Counter, OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -101,7 +102,9 @@ class JournalIndex:
 
     def _drop_answered(self, keys: list[np.ndarray], places: list[np.ndarray]) -> None:
         """Drops the SENT frames whose call was journaled by the same writer; the rest are the lost calls."""
-        answered = {number for source in self._sources if isinstance(source, _Segment) for number in source.late_answers}
+        answered = {
+            number for source in self._sources if isinstance(source, _Segment) for number in source.late_answers
+        }
         for number, source in enumerate(self._sources):
             if isinstance(source, _Segment) and source.unanswered:
                 lost = {offset for call, offset in source.unanswered.items() if call not in answered}
@@ -119,7 +122,8 @@ class _Segment:
         self.late_answers: list[tuple[str, int]] = []
 
     def scan(self) -> tuple[list[int], list[int]]:
-        keys, offsets = [], []
+        keys: list[int] = []
+        offsets: list[int] = []
         header = self._reader.header
         if header is None:
             self.torn_bytes = self._reader.torn_bytes
@@ -133,7 +137,7 @@ class _Segment:
                 self.late_answers.append(call)  # sent in an earlier segment of the same writer
             keys.append(int.from_bytes(frame.request[:8], "big"))
             offsets.append(offset)
-        for call, offset in self.unanswered.items():
+        for offset in self.unanswered.values():
             keys.append(int.from_bytes(self._reader.frame(offset).request[:8], "big"))
             offsets.append(offset)
         self.torn_bytes = self._reader.torn_bytes
@@ -148,7 +152,9 @@ class _Part:
 
     def __init__(self, folder: Folder, name: str) -> None:
         self._path = folder.path(name)
-        self._parquet = open_parquet(JOURNAL, folder.open(name), self._path)
+        stream = folder.open(name)
+        weakref.finalize(self, stream.close)
+        self._parquet = open_parquet(JOURNAL, stream, self._path)
         groups = [self._parquet.metadata.row_group(number).num_rows for number in range(self._parquet.num_row_groups)]
         self._first_rows = np.cumsum([0, *groups])
         self._kept: OrderedDict[int, list[Call]] = OrderedDict()
@@ -171,8 +177,8 @@ class _Part:
             return list(rows_of(JOURNAL, self._parquet.read_row_group(group)))
         except (OSError, pa.ArrowInvalid) as error:
             raise ContractError(
-                f"{self._path}: row group {group} can't be read ({error}); the answers in it were paid for: restore the file "
-                "from a copy, or delete it to have them asked for again"
+                f"{self._path}: row group {group} can't be read ({error}); the answers in it were paid for: "
+                "restore the file from a copy, or delete it to have them asked for again"
             ) from error
 
 
@@ -194,5 +200,3 @@ def _in_order(calls: list[Call]) -> list[Call]:
         if call.kind != "lost":
             unique[call.call_id] = call
     return sorted(unique.values(), key=lambda call: (call.sent_at, call.call_id))
-
-
