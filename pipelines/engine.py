@@ -196,10 +196,10 @@ class Engine:
             with self._over_lock:
                 self._over = True
             self._running.set()
-            failure = self._failure or RuntimeError("the engine was closed while shards were open")
+            why = self._failure or RuntimeError("the engine was closed while shards were open")
             for opened in self._opened:
                 if not opened.done.done():
-                    opened.done.set_exception(failure)
+                    opened.done.set_exception(why)
             self._loop.close()
 
     async def _main(self) -> None:
@@ -315,8 +315,8 @@ class _Lane:
                     break
                 opened.outstanding += len(asking)
                 self._ready.extend(asking)
-                if self.halted:
-                    self._give_up_waiting()
+                if self.halted:  # while the batch was read
+                    self._give_up_waiting()  # type: ignore[unreachable]
                 self.pump()
                 while len(self._ready) > self.limiter.window.ceiling and not self.halted:
                     self._thirsty = asyncio.Event()

@@ -109,7 +109,9 @@ def planned_requests(folder: Folder, name: str) -> Iterable[list[PlannedRequest]
             yield list(rows_of(PLAN, batch))
 
 
-def rebuild_shard(job: HarvestJob, shard: int, plan_files: Sequence[str], index: JournalIndex, halts: Sequence[Halt]) -> None:
+def rebuild_shard(
+    job: HarvestJob, shard: int, plan_files: Sequence[str], index: JournalIndex, halts: Sequence[Halt]
+) -> None:
     """Writes one shard's completions, failed, ledger and journal parts from the plan and the journal.
 
     Equal plan and journal give equal rows; calls of requests that the plan no longer holds stay in journal and ledger.
@@ -247,10 +249,11 @@ class _Builder:
 
     def ledger(self, request: PlannedRequest, heard: Iterable[Heard]) -> list[LedgerEntry]:
         sampling = sampling_of(request.sampling)
-        return [
-            self.entry(call, reply, lambda call=call: reservation_of(request, call.max_tokens, sampling))
-            for call, reply in heard
-        ]
+
+        def entry(call: Call, reply: Reply | None) -> LedgerEntry:
+            return self.entry(call, reply, lambda: reservation_of(request, call.max_tokens, sampling))
+
+        return [entry(*item) for item in heard]
 
     def entry(self, call: Call, reply: Reply | None, reserved: Callable[[], Reservation]) -> LedgerEntry:
         cost = cost_of(call.kind, call.status, reply, reserved, self._pico)
@@ -311,5 +314,3 @@ class _Builder:
 
 def _with_limit(sampling: dict[str, Any], max_tokens: int) -> str:
     return canonical_json({**sampling, "max_tokens": max_tokens}).decode()
-
-
