@@ -7,6 +7,10 @@ import pyarrow.dataset as ds
 from tutelage.schemas.errors import ConfigError
 
 HEAVY_COLUMNS = ("tokens", "top_logprobs")
+SHUT: dict[str, str | bool | int | float | list[str]] = {
+    "enable_external_access": False,
+    "python_enable_replacements": False,  # else a table that is not there is looked for among our own variables
+}
 
 
 def row_ids_where(uri: str, where: str) -> list[str]:
@@ -16,17 +20,23 @@ def row_ids_where(uri: str, where: str) -> list[str]:
     extensions, nor change its own settings. Raises ConfigError where it is no condition.
     """
     fs, root = fsspec.core.url_to_fs(uri)
-    files = sorted(fs.glob(f"{root}/completions/*.parquet"))
+    try:
+        files = sorted(name for name in fs.ls(f"{root}/completions", detail=False) if name.endswith(".parquet"))
+    except FileNotFoundError:
+        files = []
     if not files:
         return []
     table = ds.dataset(files, filesystem=fs, format="parquet")
     columns = [name for name in table.schema.names if name not in HEAVY_COLUMNS]
-    with duckdb.connect(":memory:", config={"enable_external_access": False, "lock_configuration": True}) as connection:
+    with duckdb.connect(":memory:", config=SHUT) as connection:
+        # Times are UTC in every column; a condition on a day must not mean another one on another machine.
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute("SET lock_configuration = true")
         connection.register("completions", table.scanner(columns=columns))
         query = f"SELECT row_id FROM completions WHERE ({where}\n) ORDER BY row_id"
         try:
             if len(connection.extract_statements(query)) != 1:
                 raise ConfigError(f"--where {where!r}: one condition was wanted, not several statements")
             return [row[0] for row in connection.execute(query).fetchall()]
-        except duckdb.Error as error:
+        except (duckdb.Error, UnicodeEncodeError) as error:
             raise ConfigError(f"--where {where!r}: {error}; the columns are {', '.join(columns)}") from error

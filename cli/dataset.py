@@ -31,20 +31,23 @@ def show_verified(dataset: str, as_json: bool) -> int:
         for problem in found.problems[:PROBLEMS_SHOWN]:
             typer.echo(f"  {problem}", err=True)
         more = len(found.problems) - PROBLEMS_SHOWN
-        typer.echo(f"NOT VERIFIED: {dataset}: {len(found.problems)} problems" + (f", {more} not shown" if more > 0 else ""), err=True)
+        unshown = f", {more} not shown" if more > 0 else ""
+        typer.echo(f"NOT VERIFIED: {dataset}: {len(found.problems)} problems{unshown}", err=True)
     else:
         withdrawn = f", {manifest.tombstones} withdrawn" if manifest.tombstones else ""
-        typer.echo(f"verified: {found.rows:,} rows{withdrawn}, {len(manifest.files)} files, Merkle root {manifest.merkle.root}")
+        files = f"{len(manifest.files)} files, Merkle root {manifest.merkle.root}"
+        typer.echo(f"verified: {found.rows:,} rows{withdrawn}, {files}")
     return SealBroken.exit_code if found.problems else 0
 
 
 def withdraw_rows(dataset: str, where: str, reason: str, as_json: bool) -> int:
     from tutelage.audit.select_rows import row_ids_where
     from tutelage.cli.main import print_json
-    from tutelage.pipelines.seal import withdraw
+    from tutelage.pipelines.seal import required_manifest, withdraw
     from tutelage.pipelines.storage import Folder
 
     folder = Folder(dataset)
+    required_manifest(folder)  # before the lock, which would make the folder of a mistyped name
     with folder.held():
         row_ids = row_ids_where(dataset, where)
         if row_ids:
@@ -52,7 +55,7 @@ def withdraw_rows(dataset: str, where: str, reason: str, as_json: bool) -> int:
     if as_json:
         print_json({"dataset": dataset, "withdrawn": row_ids})
     elif row_ids:
-        typer.echo(f"withdrew {len(row_ids):,} rows from {dataset}; their leaves and tombstones stay, the root is unchanged")
+        typer.echo(f"withdrew {len(row_ids):,} rows from {dataset}; leaves and tombstones stay, the root is unchanged")
     else:
         typer.echo(f"no row of {dataset} matches; nothing was changed")
     return 0

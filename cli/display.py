@@ -3,6 +3,7 @@
 Always on stderr: stdout belongs to the result.
 """
 
+import math
 import time
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
@@ -35,7 +36,7 @@ def display(teachers: "Sequence[Teacher]") -> Iterator["Watcher"]:
             self._live = live
             self._rates: dict[str, _Rate] = {}
             self._note = ""
-            self._line_at = 0.0
+            self._line_at = -math.inf
 
         def phase(self, name: str, detail: str = "") -> None:
             console.print(f"{STEPS[name]} …", style="dim", highlight=False)
@@ -51,7 +52,8 @@ def display(teachers: "Sequence[Teacher]") -> Iterator["Watcher"]:
             elif time.monotonic() - self._line_at >= LINE_EVERY_S:
                 self._line_at = time.monotonic()
                 for row in rows:
-                    console.print(", ".join(f"{key} {value}" for key, value in row.items()), highlight=False, soft_wrap=True)
+                    line = ", ".join(f"{key} {value}" for key, value in row.items())
+                    console.print(line, markup=False, highlight=False, soft_wrap=True)
 
         def _row(self, name: str, plan: "Plan", counts: Counter[str]) -> dict[str, str]:
             done = sum(counts[outcome] for outcome in OUTCOMES) + counts["reused"]

@@ -12,8 +12,6 @@ from tutelage.cli import teacher, terms
 from tutelage.cli.doctor import doctor
 from tutelage.schemas.errors import TutelageError
 
-INTERRUPTED = 130
-
 app = typer.Typer(
     help="Harvest what teacher models say, with receipts; audit who taught whom; train only on what may be used.",
     no_args_is_help=True,
@@ -52,8 +50,10 @@ def harvest(
     config: Config,
     runner: Annotated[str | None, typer.Option(help="A Beam runner; default: Beam's own, in this process.")] = None,
     max_usd: Annotated[str | None, typer.Option(help="Hard cap, over all runs of this dataset.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Plan no more than so many requests.")] = None,
-    reparse: Annotated[bool, typer.Option("--reparse", help="Rebuild all rows from the journal; makes no call.")] = False,
+    limit: Annotated[int | None, typer.Option(min=1, help="Plan at most so many requests.")] = None,
+    reparse: Annotated[
+        bool, typer.Option("--reparse", help="Rebuild all rows from the journal; makes no call.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Run or resume a harvest, and seal it. Options that tutelage does not know go to Beam."""
@@ -107,17 +107,13 @@ def print_json(content: Any) -> None:
 
 
 def run() -> None:
-    """Entry point: what tutelage raises on purpose becomes a message on stderr and its exit code."""
+    """Entry point: what tutelage raises on purpose becomes a message on stderr and its exit code.
+
+    Typer itself ends with 130 on Ctrl-C, and quietly with 1 where nobody reads on (`| head`).
+    """
     logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(name)s: %(message)s")
     try:
         app()
     except TutelageError as error:
         typer.echo(f"tutelage: {error}", err=True)
         sys.exit(error.exit_code)
-    except BrokenPipeError:
-        # Whoever read our output has seen enough (`| head`).
-        sys.stderr.close()
-        sys.exit(0)
-    except KeyboardInterrupt:
-        typer.echo("tutelage: interrupted", err=True)
-        sys.exit(INTERRUPTED)

@@ -31,14 +31,20 @@ def show_plan(config_path: Path, as_json: bool) -> int:
 
 
 def print_plan(plan: "Plan", gate: "Gate", output: str) -> None:
+    from decimal import ROUND_UP, Decimal
+
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
 
     from tutelage.pipelines.plan import usd
 
     console = Console()
-    console.print(f"{plan.prompts:,} prompts, {plan.requests:,} requests -> {output}", markup=False, highlight=False)
+    console.print(
+        f"{plan.prompts:,} prompts, {plan.requests:,} requests -> {output}",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
     table = Table(box=None, pad_edge=False)
     for name in ("teacher", "requests", "tokens in", "tokens out", "USD", "terms"):
         table.add_column(name, justify="left" if name in ("teacher", "terms") else "right")
@@ -51,18 +57,18 @@ def print_plan(plan: "Plan", gate: "Gate", output: str) -> None:
             f"{teacher.requests:,}",
             f"~{teacher.prompt_tokens:,}",
             f"<={teacher.completion_tokens_at_most:,}",
-            f"<={usd(teacher.cost_at_most):,.4f}",
+            f"<={usd(teacher.cost_at_most).quantize(Decimal('0.0001'), ROUND_UP):,}",
             f"{decision.train_use}: {verdict}{owed}",
         )
     console.print(table)
     for decision in gate.refused:
         for reason in decision.reasons:
-            console.print(f"  {decision.teacher}: {reason}", markup=False, highlight=False)
+            console.print(f"  {decision.teacher}: {reason}", markup=False, highlight=False, soft_wrap=True)
     for cause, count in sorted(plan.rejected.items()):
-        console.print(f"{count:,} prompt rows are not asked: {cause}", markup=False)
+        console.print(f"{count:,} prompt rows are not asked: {cause}", markup=False, highlight=False, soft_wrap=True)
     for row in plan.first_rejected:
         where = f"{row.prompt_source}:{row.prompt_source_row}"
-        console.print(f"  {escape(where)}: {row.cause}: {row.detail}", markup=False, highlight=False)
+        console.print(f"  {where}: {row.cause}: {row.detail}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _terms(gate: "Gate") -> list[dict[str, Any]]:

@@ -4,7 +4,6 @@ import difflib
 import os
 import re
 from decimal import Decimal
-from glob import has_magic
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
@@ -226,14 +225,6 @@ class Output(_Part):
     uri: Uri
     shards: int = Field(8, ge=1, le=10_000)
     commit_interval_s: float = Field(0.2, ge=0, le=60)
-
-    @field_validator("uri")
-    @classmethod
-    def _no_pattern(cls, uri: str) -> str:
-        # The folder's own files are found by patterns below it: with one in its name a resume would miss the journal.
-        if has_magic(uri):
-            raise ValueError("holds one of * ? [, which stand for patterns; name a folder without them")
-        return uri
 
 
 class HarvestConfig(_Part):

@@ -3,7 +3,7 @@
 import contextlib
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -12,10 +12,10 @@ from tutelage.pipelines.config import HarvestConfig, PicoUsd, PromptSource, Teac
 from tutelage.pipelines.journal_index import shard_of
 from tutelage.pipelines.prompts import Prompt, read_prompts
 from tutelage.pipelines.storage import Folder
+from tutelage.pipelines.table_file import TableFile
 from tutelage.pipelines.teachers import PROTOCOLS
 from tutelage.pipelines.teachers.sampling import check_sampling
 from tutelage.schemas.canonical import canonical_json
-from tutelage.pipelines.table_file import TableFile
 from tutelage.schemas.contracts import PLAN, REJECTED, Contract
 from tutelage.schemas.errors import ConfigError
 from tutelage.schemas.identity import request_id
@@ -53,7 +53,8 @@ class TeacherPlan:
 
 @dataclass
 class Plan:
-    """What a run will ask. Tokens of prompts are estimated from their bytes; costs are upper bounds."""
+    """What a run will ask. Tokens of prompts are estimated from their bytes. Costs are upper bounds for one answer a
+    request, and for the second one that `truncated_max_tokens` allows; a teacher may charge for failed calls too."""
 
     prompts: int = 0
     requests: int = 0
@@ -82,11 +83,11 @@ class Plan:
                     "requests": teacher.requests,
                     "prompt_tokens_estimated": teacher.prompt_tokens,
                     "completion_tokens_at_most": teacher.completion_tokens_at_most,
-                    "cost_usd_at_most": str(usd(teacher.cost_at_most)),
+                    "cost_usd_at_most": f"{usd(teacher.cost_at_most):f}",
                 }
                 for name, teacher in self.teachers.items()
             },
-            "cost_usd_at_most": str(self.cost_at_most_usd),
+            "cost_usd_at_most": f"{self.cost_at_most_usd:f}",
         }
 
 
@@ -119,7 +120,7 @@ def check_requests(config: HarvestConfig) -> None:
 def make_plan(config: HarvestConfig, folder: Folder | None, *, limit: int | None = None) -> Plan:
     """Reads every prompt, plans each request once, and writes `plan/*.parquet` and `rejected.parquet` into the folder.
 
-    Without a folder it only counts. `limit` stops after that many requests. Memory: two digests of 16 bytes a prompt.
+    Without a folder it only counts. `limit` stops after that many requests. Memory: two digests (200 bytes) a prompt.
     """
     check_requests(config)
     planner = _Planner(config, _withdrawn(folder), limit)
@@ -143,6 +144,9 @@ class _Planner:
         self._samplings = [config.sampling.of_sample(index) for index in range(config.sampling.samples)]
         self._sampling_texts = [canonical_json(sampling).decode() for sampling in self._samplings]
         self._prices = {teacher.name: teacher.price_usd_per_million_tokens.pico() for teacher in config.teachers}
+        larger = config.retry.truncated_max_tokens or 0
+        once = config.sampling.max_tokens
+        self._answers_at_most = (once, larger) if larger > once else (once,)
         self._asked: set[bytes] = set()
         self._ids: set[bytes] = set()
         self.plan = Plan(teachers={teacher.name: TeacherPlan() for teacher in config.teachers})
@@ -153,48 +157,56 @@ class _Planner:
             if self._limit is not None and self.plan.requests >= self._limit:
                 return
             self.plan.prompts += 1
-            found = self._requests(prompt, license_id) if isinstance(prompt, Prompt) else prompt
-            if isinstance(found, RejectedPrompt):
-                yield self._rejected(found)
-            else:
-                yield from found
+            for row in self._rows(prompt, license_id) if isinstance(prompt, Prompt) else [prompt]:
+                yield self._rejected(row) if isinstance(row, RejectedPrompt) else row
 
-    def _requests(self, prompt: Prompt, license_id: str) -> list[PlannedRequest] | RejectedPrompt:
-        tokens = int(prompt.text_bytes / BYTES_PER_TOKEN) + 1 + TOKENS_PER_MESSAGE * len(prompt.messages)
-        planned: list[PlannedRequest] = []
-        known = None
-        for teacher in self._config.teachers:
-            problem = PROTOCOLS[teacher.protocol].check_messages(prompt.messages)
-            if problem:
-                return _reject(prompt, "protocol_mismatch", f"{teacher.name}: {problem}")
-            for index, sampling in enumerate(self._samplings):
-                request = self._identify(teacher, prompt, sampling, index)
-                if bytes.fromhex(request[:32]) in self._asked:
-                    known = request
-                    continue
-                messages = [(message["role"], message["content"]) for message in prompt.messages]
-                planned.append(
-                    PlannedRequest(
-                        request,
-                        prompt.prompt_id,
-                        teacher.name,
-                        messages,
-                        self._sampling_texts[index],
-                        index,
-                        prompt.source,
-                        prompt.row,
-                        license_id,
-                        tokens,
-                    )
-                )
-        if not planned and known is not None:
-            return _reject(prompt, "duplicate_request", "the same text was asked before", known)
+    def _rows(self, prompt: Prompt, license_id: str) -> list[PlannedRequest | RejectedPrompt]:
+        """The prompt's requests, and why it has none, or none for a teacher."""
+        mismatches = {
+            teacher.name: problem
+            for teacher in self._config.teachers
+            if (problem := PROTOCOLS[teacher.protocol].check_messages(prompt.messages))
+        }
+        mismatch = "; ".join(f"{name}: {problem}" for name, problem in mismatches.items())
+        rejected = [_reject(prompt, "protocol_mismatch", mismatch)] if mismatches else []
+        planned = self._requests(prompt, license_id, mismatches)
+        if not planned:
+            return [*rejected]
+        # Teachers and samplings are the same for every prompt: where one request was asked, all of them were.
+        request_key = bytes.fromhex(planned[0].request_id[:32])
+        if request_key in self._asked:
+            return [_reject(prompt, "duplicate_request", "the same text was asked before", planned[0].request_id)]
         prompt_key = hashlib.blake2b(prompt.prompt_id.encode(), digest_size=16).digest()
         if prompt_key in self._ids:
-            return _reject(prompt, "duplicate_id", f"the id {prompt.prompt_id!r} stands before another text already")
+            taken = f"the id {prompt.prompt_id!r} stands before another text already; give each prompt an id of its own"
+            return [_reject(prompt, "duplicate_id", taken)]
         self._ids.add(prompt_key)
-        self._asked.update(bytes.fromhex(row.request_id[:32]) for row in planned)
-        return self._counted(planned, prompt) if not self._withdrawn else self._less_withdrawn(planned, prompt)
+        self._asked.add(request_key)
+        kept = [row for row in planned if row.request_id not in self._withdrawn]
+        if not kept:
+            return [_reject(prompt, "withdrawn", "its answers were withdrawn; it is not asked again")]
+        return [*self._counted(kept, prompt), *rejected]
+
+    def _requests(self, prompt: Prompt, license_id: str, mismatches: Container[str]) -> list[PlannedRequest]:
+        tokens = int(prompt.text_bytes / BYTES_PER_TOKEN) + 1 + TOKENS_PER_MESSAGE * len(prompt.messages)
+        messages = [(message["role"], message["content"]) for message in prompt.messages]
+        return [
+            PlannedRequest(
+                self._identify(teacher, prompt, sampling, index),
+                prompt.prompt_id,
+                teacher.name,
+                messages,
+                self._sampling_texts[index],
+                index,
+                prompt.source,
+                prompt.row,
+                license_id,
+                tokens,
+            )
+            for teacher in self._config.teachers
+            if teacher.name not in mismatches
+            for index, sampling in enumerate(self._samplings)
+        ]
 
     def _identify(self, teacher: Teacher, prompt: Prompt, sampling: dict[str, Any], index: int) -> str:
         return request_id(
@@ -207,24 +219,18 @@ class _Planner:
             sample_index=index,
         )
 
-    def _less_withdrawn(self, planned: list[PlannedRequest], prompt: Prompt) -> list[PlannedRequest] | RejectedPrompt:
-        kept = [row for row in planned if row.request_id not in self._withdrawn]
-        if planned and not kept:
-            return _reject(prompt, "withdrawn", "its answers were withdrawn; it is not asked again")
-        return self._counted(kept, prompt)
-
     def _counted(self, planned: list[PlannedRequest], prompt: Prompt) -> list[PlannedRequest]:
         if self._limit is not None:
             planned = planned[: self._limit - self.plan.requests]
         self.plan.requests += len(planned)
         most_in = most_tokens(prompt.messages, prompt.text_bytes, self._samplings[0])
-        most_out = self._config.sampling.max_tokens
         for row in planned:
             teacher = self.plan.teachers[row.teacher]
             teacher.requests += 1
             teacher.prompt_tokens += row.estimated_prompt_tokens
-            teacher.completion_tokens_at_most += most_out
-            teacher.cost_at_most += self._prices[row.teacher].cost(most_in, most_out)
+            for most_out in self._answers_at_most:
+                teacher.completion_tokens_at_most += most_out
+                teacher.cost_at_most += self._prices[row.teacher].cost(most_in, most_out)
         return planned
 
     def _rejected(self, row: RejectedPrompt) -> RejectedPrompt:

@@ -10,9 +10,10 @@ from tutelage.pipelines.config import HarvestConfig
 from tutelage.pipelines.job import TermsStamp
 from tutelage.pipelines.seal import RUN_FILE
 from tutelage.pipelines.storage import Folder
-from tutelage.schemas.errors import ConfigError
+from tutelage.schemas.errors import ConfigError, ContractError
 from tutelage.schemas.version import CODE_VERSION
 
+RUN_CONTRACT = "run/1"
 PARTS = ("apache-beam", "aiohttp", "httpx", "httpx-aiohttp", "jsonschema", "orjson", "pyarrow", "pydantic", "uvloop")
 
 
@@ -20,11 +21,25 @@ def read_runs(folder: Folder) -> list[dict[str, Any]]:
     """Earlier runs of the folder, oldest first."""
     if not folder.exists(RUN_FILE):
         return []
-    return list(orjson.loads(folder.read(RUN_FILE))["runs"])
+    path = folder.path(RUN_FILE)
+    try:
+        document = orjson.loads(folder.read(RUN_FILE))
+        name, _, version = document["contract"].partition("/")
+        runs = list(document["runs"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ContractError(
+            f"{path}: is no {RUN_CONTRACT} ({type(error).__name__}: {error}); restore it from a copy, or harvest into "
+            "a new folder"
+        ) from error
+    if name == "run" and version.isdigit() and int(version) > 1:
+        raise ContractError(
+            f"{path}: run/{version} is newer than this tutelage reads ({RUN_CONTRACT}); upgrade tutelage"
+        )
+    return runs
 
 
 def write_runs(folder: Folder, runs: Sequence[dict[str, Any]]) -> None:
-    document = {"contract": "run/1", "runs": list(runs)}
+    document = {"contract": RUN_CONTRACT, "runs": list(runs)}
     folder.write(RUN_FILE, orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS) + b"\n")
 
 
