@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from tutelage.pipelines.config import HarvestConfig, PicoUsd, PromptSource, Teacher
+from tutelage.pipelines.config import HarvestConfig, PicoUsd, PromptSource
 from tutelage.pipelines.journal_index import shard_of
 from tutelage.pipelines.prompts import Prompt, read_prompts
 from tutelage.pipelines.storage import Folder
@@ -18,7 +18,7 @@ from tutelage.pipelines.teachers.sampling import check_sampling
 from tutelage.schemas.canonical import canonical_json
 from tutelage.schemas.contracts import PLAN, REJECTED, Contract
 from tutelage.schemas.errors import ConfigError
-from tutelage.schemas.identity import request_id
+from tutelage.schemas.identity import RequestIds
 from tutelage.schemas.manifest import TOMBSTONES, Tombstone
 from tutelage.schemas.rows import PlannedRequest, RejectedPrompt
 
@@ -142,6 +142,20 @@ class _Planner:
     def __init__(self, config: HarvestConfig, withdrawn: frozenset[str], limit: int | None) -> None:
         self._config, self._withdrawn, self._limit = config, withdrawn, limit
         self._samplings = [config.sampling.of_sample(index) for index in range(config.sampling.samples)]
+        self._ids_of = {
+            teacher.name: [
+                RequestIds(
+                    protocol=teacher.protocol,
+                    model=teacher.model,
+                    revision=teacher.revision,
+                    channel=teacher.channel,
+                    sampling=sampling,
+                    sample_index=index,
+                )
+                for index, sampling in enumerate(self._samplings)
+            ]
+            for teacher in config.teachers
+        }
         self._sampling_texts = [canonical_json(sampling).decode() for sampling in self._samplings]
         self._prices = {teacher.name: teacher.price_usd_per_million_tokens.pico() for teacher in config.teachers}
         larger = config.retry.truncated_max_tokens or 0
@@ -190,9 +204,10 @@ class _Planner:
     def _requests(self, prompt: Prompt, license_id: str, mismatches: Container[str]) -> list[PlannedRequest]:
         tokens = int(prompt.text_bytes / BYTES_PER_TOKEN) + 1 + TOKENS_PER_MESSAGE * len(prompt.messages)
         messages = [(message["role"], message["content"]) for message in prompt.messages]
+        canonical = canonical_json(prompt.messages)
         return [
             PlannedRequest(
-                self._identify(teacher, prompt, sampling, index),
+                ids.of(canonical),
                 prompt.prompt_id,
                 teacher.name,
                 messages,
@@ -205,19 +220,8 @@ class _Planner:
             )
             for teacher in self._config.teachers
             if teacher.name not in mismatches
-            for index, sampling in enumerate(self._samplings)
+            for index, ids in enumerate(self._ids_of[teacher.name])
         ]
-
-    def _identify(self, teacher: Teacher, prompt: Prompt, sampling: dict[str, Any], index: int) -> str:
-        return request_id(
-            protocol=teacher.protocol,
-            model=teacher.model,
-            revision=teacher.revision,
-            channel=teacher.channel,
-            messages=prompt.messages,
-            sampling=sampling,
-            sample_index=index,
-        )
 
     def _counted(self, planned: list[PlannedRequest], prompt: Prompt) -> list[PlannedRequest]:
         if self._limit is not None:

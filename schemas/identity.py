@@ -44,6 +44,30 @@ def request_id(
     )
 
 
+class RequestIds:
+    """`request_id` for many prompts: what the requests of one teacher and sample have in common is written once."""
+
+    def __init__(
+        self,
+        *,
+        protocol: str,
+        model: str,
+        revision: str | None,
+        channel: str,
+        sampling: Mapping[str, Any],
+        sample_index: int,
+    ) -> None:
+        common = {"channel": channel, "model": model, "protocol": protocol, "revision": revision}
+        rest = {"sample_index": sample_index, "sampling": sampling}
+        # Only the channel's name stands before, and no text holds quotes that are not escaped.
+        before, key, after = canonical_json({**common, "messages": [], **rest}).partition(b'"messages":')
+        self._before, self._after = before + key, after.removeprefix(b"[]")
+
+    def of(self, messages: bytes) -> str:
+        """The id for messages in canonical JSON."""
+        return sha256_hex(self._before + messages + self._after)
+
+
 def row_id(request: str) -> str:
     """The row that answers a request. It is not a digest of the answer: after a withdrawal it stays in the tombstone,
     where a digest of the text would let anyone confirm a guess at what was erased."""

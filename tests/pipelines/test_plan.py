@@ -17,6 +17,7 @@ from tutelage.pipelines.plan import TEMPLATE_TOKENS, TOKENS_PER_MESSAGE, Plan, m
 from tutelage.pipelines.storage import Folder
 from tutelage.schemas.contracts import PLAN, REJECTED, open_parquet, rows_of
 from tutelage.schemas.errors import ConfigError
+from tutelage.schemas.identity import request_id
 from tutelage.schemas.manifest import TOMBSTONES
 from tutelage.schemas.rows import PlannedRequest, RejectedPrompt
 
@@ -115,6 +116,22 @@ def test_samples_differ_by_seed_and_index_and_are_requests_of_their_own() -> Non
     _, rows, _ = made(config_for("why?", sampling={"samples": 3, "seed": 7}))
     assert sorted((row.sample_index, json.loads(row.sampling)["seed"]) for row in rows) == [(0, 7), (1, 8), (2, 9)]
     assert len({row.request_id for row in rows}) == 3
+
+
+def test_the_id_is_that_of_the_canonical_request_whatever_the_names_and_texts_hold() -> None:
+    odd = '"messages":[] \\ ü \U0001f600'
+    teacher = CHAT | {"channel": f"api:{odd}", "model": odd, "revision": odd}
+    extra = {"messages2": [], odd: {"messages": []}}
+    (row,) = made(config_for(odd, teachers=[teacher], sampling={"extra": extra, "stop": [odd]}))[1]
+    assert row.request_id == request_id(
+        protocol="openai-chat",
+        model=odd,
+        revision=odd,
+        channel=f"api:{odd}",
+        messages=[{"role": "user", "content": odd}],
+        sampling={"max_tokens": 256, "extra": extra, "stop": [odd]},
+        sample_index=0,
+    )
 
 
 def test_samples_without_a_seed_are_requests_of_their_own_too() -> None:
