@@ -29,7 +29,9 @@ def run_demo(directory: Path) -> int:
     from tutelage.pipelines.plan import license_of, make_plan
 
     if not EXAMPLE.exists():
-        raise ConfigError(f"there is no {EXAMPLE} here; run the demo in a checkout of tutelage (or `tutelage init` for your own)")
+        raise ConfigError(
+            f"there is no {EXAMPLE} here; run the demo in a checkout of tutelage (or `tutelage init` for your own)"
+        )
     config = load_config(EXAMPLE)
     _step("1. The teacher: SmolLM2-135M-Instruct, served on this machine")
     with serve() as teacher:
@@ -45,13 +47,19 @@ def run_demo(directory: Path) -> int:
     _step("4. The seal, checked again from the bytes")
     broken = show_verified(config.output.uri, as_json=False)
     _step("5. Three rows of completions")
-    for row in _some_rows(config.output.uri):
+    rows = _some_rows(config.output.uri)
+    for row in rows:
         _show(row)
     _step("Where things lie")
-    typer.echo(f"   {directory}/completions/   the rows (Parquet): pandas, polars, DuckDB, datasets read them as they are")
-    typer.echo(f"   {directory}/README.md      the dataset card;  manifest.json: the seal;  ledger.parquet: a row a call")
+    typer.echo(
+        f"   {directory}/completions/   the rows (Parquet): pandas, polars, DuckDB, datasets read them as they are"
+    )
+    typer.echo(
+        f"   {directory}/README.md      the dataset card;  manifest.json: the seal;  ledger.parquet: a row a call"
+    )
     typer.echo(f"   tutelage verify {directory}")
-    typer.echo(f"   tutelage prove {directory} {_some_rows(config.output.uri)[0]['row_id'][:12]}… > proof.json && python docs/verify_proof.py proof.json")
+    typer.echo(f"   tutelage prove {directory} {rows[0]['row_id']} > proof.json")
+    typer.echo("   python docs/verify_proof.py proof.json")
     return broken or report.exit_code
 
 
@@ -63,13 +71,24 @@ def _pointed_at(config: "HarvestConfig", base_url: str, output: str) -> "Harvest
 def _some_rows(uri: str) -> list[dict[str, Any]]:
     import pyarrow.dataset as ds
 
-    columns = ["row_id", "messages", "response", "outcome", "teacher", "terms_id", "train_use", "created_at", "completion_tokens"]
+    columns = [
+        "row_id",
+        "messages",
+        "response",
+        "outcome",
+        "teacher",
+        "terms_id",
+        "train_use",
+        "created_at",
+        "completion_tokens",
+    ]
     table = ds.dataset(f"{uri}/completions", format="parquet").to_table(columns=columns).sort_by("row_id")
     return list(table.slice(0, ROWS_SHOWN).to_pylist())
 
 
 def _show(row: dict[str, Any]) -> None:
-    typer.echo(f"   row {row['row_id'][:12]}…  {row['outcome']}, {row['completion_tokens']} tokens, {row['created_at']:%H:%M:%S} UTC")
+    when = f"{row['created_at']:%H:%M:%S} UTC"
+    typer.echo(f"   row {row['row_id'][:12]}…  {row['outcome']}, {row['completion_tokens']} tokens, {when}")
     typer.echo(f"     asked     {_line(row['messages'][-1]['content'])}")
     typer.echo(f"     answered  {_line(row['response'])}")
     typer.echo(f"     by {row['teacher']} under {row['terms_id']}: {row['train_use']}")

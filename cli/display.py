@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tutelage.pipelines.plan import Plan
 
 LINE_EVERY_S = 10.0
-RATE_OVER_S = 10.0
+RATE_OVER_S = 30.0
 OUTCOMES = ("ok", "truncated", "filtered", "refused", "invalid", "failed")
 STEPS = {"plan": "planning", "probe": "asking each teacher what it can do", "ask": "asking", "seal": "sealing"}
 

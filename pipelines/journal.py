@@ -302,7 +302,7 @@ def _frame(payload: bytes) -> bytes:
 
 
 def _decoded(payload: bytes) -> Frame:
-    return Frame(*_HEAD.unpack_from(payload), payload[_HEAD.size :])
+    return Frame._make((*_HEAD.unpack_from(payload), payload[_HEAD.size :]))
 
 
 def _next_frame(data: memoryview, offset: int) -> int:

@@ -11,7 +11,7 @@ NEVER_REACHED = ("connect", "tls")
 
 
 class Cost(NamedTuple):
-    """`basis` is `usage` (the teacher's own count), `reserved` (no count came back: the most it can have cost), or `none`."""
+    """`basis` is `usage` (the teacher's own count), `reserved` (no count: the most it can have cost), or `none`."""
 
     pico_usd: PicoUsd
     tokens: int
@@ -32,8 +32,8 @@ class Reservation(NamedTuple):
 def cost_of(
     kind: str, status: int, reply: Reply | None, reserved: Callable[[], Reservation], prices: PicoPrices
 ) -> Cost:
-    """The price of one call from what came back. An answer that is missing or that counts nothing costs its reservation:
-    it was perhaps paid for."""
+    """The price of one call from what came back. An answer that is missing or that counts nothing costs its
+    reservation: it was perhaps paid for."""
     usage = reply.usage if reply is not None else None
     if usage is not None and usage.prompt_tokens is not None and usage.completion_tokens is not None:
         total = prices.cost(usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens or 0)

@@ -1,4 +1,4 @@
-"""One call to each teacher before the harvest: does it answer at all, and what of our request does it ignore silently?"""
+"""One call to each teacher before the harvest: does it answer at all, and what of our request does it ignore?"""
 
 import asyncio
 import time
@@ -104,11 +104,17 @@ def _require_an_answer(teacher: Teacher, answer: Answer) -> None:
     if answer.status == 0:
         problem = _UNREACHABLE.get(answer.headers[CAUSE_HEADER])
     elif answer.status in (401, 402, 403):
-        key = f"the key in {teacher.api_key_env}" if teacher.api_key_env else "a call without a key (api_key_env is null)"
+        key = (
+            f"the key in {teacher.api_key_env}" if teacher.api_key_env else "a call without a key (api_key_env is null)"
+        )
         problem = f"it answered {answer.status} to {key}{said}; give a key that it takes"
     elif answer.status in (404, 405):
-        problem = f"it answered {answer.status}{said}; base_url should end where {PROTOCOLS[teacher.protocol].path} follows"
+        problem = (
+            f"it answered {answer.status}{said}; base_url should end where {PROTOCOLS[teacher.protocol].path} follows"
+        )
     elif 300 <= answer.status < 400:
-        problem = f"it answered {answer.status}, a redirect, which is never followed with a key; name the final base_url"
+        problem = (
+            f"it answered {answer.status}, a redirect, which is never followed with a key; name the final base_url"
+        )
     if problem and retry_after_s(answer.headers.get) is None:
         raise TeacherError(f"teacher {teacher.name} at {teacher.base_url}: {problem}. Nothing was asked yet")

@@ -1,4 +1,4 @@
-"""Rows from the journal: what each planned request came to. Pure replay: no call is made, and none is paid for again."""
+"""Rows from the journal: what each planned request came to. Pure replay: no call is made or paid for again."""
 
 import itertools
 from collections.abc import Callable, Iterable, Sequence

@@ -309,9 +309,12 @@ class Digest(NamedTuple):
 
 
 def digest_of(folder: Folder, name: str) -> Digest:
+    digest, size = hashlib.sha256(), 0
     with folder.open(name) as stream:
-        digest = hashlib.file_digest(stream, "sha256")
-        return Digest(stream.tell(), digest.hexdigest())
+        while block := stream.read(1 << 20):
+            digest.update(block)
+            size += len(block)
+    return Digest(size, digest.hexdigest())
 
 
 def _file_problems(folder: Folder, manifest: Manifest) -> Iterator[str]:

@@ -84,7 +84,7 @@ class Folder:
         with storage_errors(path):
             if not self.is_local:
                 with tempfile.NamedTemporaryFile(prefix="tutelage-") as stream:
-                    yield stream  # type: ignore[misc]
+                    yield stream
                     stream.flush()
                     self.fs.put_file(stream.name, path)
                 return
