@@ -24,17 +24,16 @@ def read_runs(folder: Folder) -> list[dict[str, Any]]:
     path = folder.path(RUN_FILE)
     try:
         document = orjson.loads(folder.read(RUN_FILE))
-        name, _, version = document["contract"].partition("/")
-        runs = list(document["runs"])
+        name, _, number = document["contract"].partition("/")
+        newer = name == "run" and number.isdigit() and int(number) > 1
+        runs = [] if newer else [dict(run) for run in document["runs"]]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ContractError(
             f"{path}: is no {RUN_CONTRACT} ({type(error).__name__}: {error}); restore it from a copy, or harvest into "
             "a new folder"
         ) from error
-    if name == "run" and version.isdigit() and int(version) > 1:
-        raise ContractError(
-            f"{path}: run/{version} is newer than this tutelage reads ({RUN_CONTRACT}); upgrade tutelage"
-        )
+    if newer:
+        raise ContractError(f"{path}: run/{number} is newer than this tutelage reads ({RUN_CONTRACT}); upgrade it")
     return runs
 
 
