@@ -99,8 +99,8 @@ def test_rows_carry_the_terms_of_their_own_prompts_and_the_decision_those_of_all
 
 
 def test_one_forbidden_licence_among_the_prompts_refuses_the_teacher() -> None:
-    gate = gate_for(SMOL, licenses=["CC0-1.0", "CC-BY-NC-4.0"])
-    assert gate.refused
+    assert gate_for(SMOL, licenses=["CC0-1.0", "CC-BY-NC-4.0"]).refused
+    assert gate_for(SMOL, licenses=["CC-BY-4.0", "CC-BY-NC-4.0"]).refused
 
 
 def test_a_signed_override_permits_and_is_sealed_with_its_signature() -> None:
@@ -121,6 +121,19 @@ def test_an_own_model_is_allowed_and_sealed_as_the_users_declaration() -> None:
     gate.require()
     assert gate.sealed()[0].declared_by_user
     assert not gate_for(SMOL).sealed()[0].declared_by_user
+
+
+def test_what_a_teachers_base_model_forbids_its_own_licence_does_not_lift() -> None:
+    (refused,) = gate_for(SMOL | {"terms": "own-model", "model": "house-7b", "base_models": "llama-2"}).refused
+    assert any("llama-2" in reason for reason in refused.reasons)
+
+
+def test_terms_of_one_revision_are_not_those_of_another(tmp_path: Path) -> None:
+    entry = REGISTERED.replace('["prompts"]', '["weights:*"]').replace('["*"]', "[house-7b]") + '  revisions: ["b1"]\n'
+    (tmp_path / "house.yaml").write_text(entry)
+    teacher = SMOL | {"terms": [], "model": "house-7b"}
+    assert not gate_for(teacher | {"revision": "b1"}, terms_register=str(tmp_path)).refused
+    assert gate_for(teacher | {"revision": "b2"}, terms_register=str(tmp_path)).refused
 
 
 def test_the_text_behind_every_digest_is_there_to_be_sealed() -> None:
