@@ -7,10 +7,6 @@ import pyarrow.dataset as ds
 from tutelage.schemas.errors import ConfigError
 
 HEAVY_COLUMNS = ("tokens", "top_logprobs")
-SHUT: dict[str, str | bool | int | float | list[str]] = {
-    "enable_external_access": False,
-    "python_enable_replacements": False,  # else a table that is not there is looked for among our own variables
-}
 
 
 def row_ids_where(uri: str, where: str) -> list[str]:
@@ -19,6 +15,10 @@ def row_ids_where(uri: str, where: str) -> list[str]:
     The condition is a stranger's text: it runs as the one SELECT of a connection that may neither open files, nor load
     extensions, nor change its own settings. Raises ConfigError where it is no condition.
     """
+    try:
+        where.encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError(f"--where {where!r}: holds bytes that are no UTF-8; type it anew") from error
     fs, root = fsspec.core.url_to_fs(uri)
     try:
         files = sorted(name for name in fs.ls(f"{root}/completions", detail=False) if name.endswith(".parquet"))
@@ -28,7 +28,7 @@ def row_ids_where(uri: str, where: str) -> list[str]:
         return []
     table = ds.dataset(files, filesystem=fs, format="parquet")
     columns = [name for name in table.schema.names if name not in HEAVY_COLUMNS]
-    with duckdb.connect(":memory:", config=SHUT) as connection:
+    with duckdb.connect(":memory:", config={"enable_external_access": False}) as connection:
         # Times are UTC in every column; a condition on a day must not mean another one on another machine.
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("SET lock_configuration = true")
@@ -38,5 +38,5 @@ def row_ids_where(uri: str, where: str) -> list[str]:
             if len(connection.extract_statements(query)) != 1:
                 raise ConfigError(f"--where {where!r}: one condition was wanted, not several statements")
             return [row[0] for row in connection.execute(query).fetchall()]
-        except (duckdb.Error, UnicodeEncodeError) as error:
+        except duckdb.Error as error:
             raise ConfigError(f"--where {where!r}: {error}; the columns are {', '.join(columns)}") from error
