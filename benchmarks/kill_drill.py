@@ -40,11 +40,12 @@ class Usual(NamedTuple):
     row_ids: frozenset[str]
     start_s: float  # command to first request
     compaction_s: float  # first file of rows to the ledger
-    sealing_s: float  # ledger to exit
+    sealing_s: float  # ledger to manifest
     whole_s: float
 
 
 ROWS, LEDGER = "completions/*", "ledger.parquet*"  # the first files of compaction and of sealing, unfinished ones too
+MANIFEST = "manifest.json"  # the last
 
 
 class Kill(NamedTuple):
@@ -117,7 +118,7 @@ class Drill:
         return float("inf")
 
     def _phase(self, asked: bool, began_ns: int) -> str:
-        later = {"sealed": "manifest.json", "sealing": LEDGER, "compaction": ROWS}
+        later = {"sealed": MANIFEST, "sealing": LEDGER, "compaction": ROWS}
         found = (name for name, files in later.items() if _touched_since(self.dataset, files, began_ns))
         return next(found, "asking" if asked else "planning")
 
@@ -156,15 +157,15 @@ def run_undisturbed(folder: Path, prompts: Path, *, in_flight: int, latency_s: f
         began, seen_at = time.monotonic(), dict[str, float]()
         process = start(config)
         while process.poll() is None:
-            for files in {ROWS, LEDGER} - seen_at.keys():
+            for files in {ROWS, LEDGER, MANIFEST} - seen_at.keys():
                 if any(dataset.glob(files)):
                     seen_at[files] = time.monotonic()
             time.sleep(TICK_S)
         ended = time.monotonic()
-    if process.returncode or len(stub.answered_by_prompt) < planned:
+    if process.returncode or len(seen_at) < 3 or len(stub.answered_by_prompt) < planned:
         raise SystemExit(f"the undisturbed harvest exited {process.returncode} after {stub.answered} answers")
     row_ids = frozenset(column(dataset, "completions", "row_id"))
-    compaction_s, sealing_s = seen_at[LEDGER] - seen_at[ROWS], ended - seen_at[LEDGER]
+    compaction_s, sealing_s = seen_at[LEDGER] - seen_at[ROWS], seen_at[MANIFEST] - seen_at[LEDGER]
     return Usual(row_ids, received_at[0] - began, compaction_s, sealing_s, ended - began)
 
 
