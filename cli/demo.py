@@ -41,7 +41,7 @@ def run_demo(directory: Path) -> int:
         gate = open_gate(config, {license_of(source) for source in config.prompts}, datetime.now(UTC).date())
         print_plan(make_plan(config, None), gate, config.output.uri)
         _step("3. The harvest, sealed at its end")
-        with display(config.teachers) as watcher:
+        with display() as watcher:
             report = harvest(config, HarvestOptions(), watcher)
         print_report(report)
     _step("4. The seal, checked again from the bytes")

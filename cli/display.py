@@ -6,12 +6,11 @@ Always on stderr: stdout belongs to the result.
 import math
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tutelage.pipelines.config import Teacher
     from tutelage.pipelines.harvest import Watcher
     from tutelage.pipelines.plan import Plan
 
@@ -22,7 +21,7 @@ STEPS = {"plan": "planning", "probe": "asking each teacher what it can do", "ask
 
 
 @contextmanager
-def display(teachers: "Sequence[Teacher]") -> Iterator["Watcher"]:
+def display() -> Iterator["Watcher"]:
     """A watcher for `harvest`; the live table is gone when the context ends."""
     from rich.console import Console
     from rich.live import Live
@@ -35,15 +34,15 @@ def display(teachers: "Sequence[Teacher]") -> Iterator["Watcher"]:
         def __init__(self, live: Live | None) -> None:
             self._live = live
             self._rates: dict[str, _Rate] = {}
-            self._note = ""
             self._line_at = -math.inf
 
         def phase(self, name: str, detail: str = "") -> None:
             console.print(f"{STEPS[name]} …", style="dim", highlight=False)
 
         def stopping(self) -> None:
-            self._note = "stopping: draining what is in flight, then sealing. Ctrl-C again ends at once."
-            console.print(self._note, highlight=False)
+            console.print(
+                "stopping: draining what is in flight, then sealing. Ctrl-C again ends at once.", highlight=False
+            )
 
         def progress(self, plan: "Plan", lanes: dict[str, Counter[str]]) -> None:
             rows = [self._row(name, plan, lanes.get(name, Counter())) for name in plan.teachers]
@@ -98,9 +97,10 @@ def _table(rows: list[dict[str, str]]) -> Any:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False, collapse_padding=True)
     for name in rows[0] if rows else ():
-        table.add_column(name, justify="left" if name == "teacher" else "right", no_wrap=True)
+        is_teacher = name == "teacher"  # a long name gives way on a narrow terminal, a figure never does
+        table.add_column(name, justify="left" if is_teacher else "right", no_wrap=not is_teacher, overflow="fold")
     for row in rows:
         table.add_row(*(Text(value) for value in row.values()))
     return table

@@ -31,7 +31,7 @@ def run_harvest(
 
     config = load_config(config_path)
     options = HarvestOptions(runner, _for_beam(beam_args), _usd(max_usd), limit, reparse)
-    with display(config.teachers) as watcher:
+    with display() as watcher:
         report = harvest(config, options, watcher)
     if as_json:
         print_json(report.to_json())

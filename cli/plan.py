@@ -47,7 +47,8 @@ def print_plan(plan: "Plan", gate: "Gate", output: str) -> None:
     )
     table = Table(box=None, pad_edge=False)
     for name in ("teacher", "requests", "tokens in", "tokens out", "USD", "terms"):
-        table.add_column(name, justify="left" if name in ("teacher", "terms") else "right")
+        is_text = name in ("teacher", "terms")
+        table.add_column(name, justify="left" if is_text else "right", no_wrap=not is_text, overflow="fold")
     for decision in gate.decisions:
         teacher = plan.teachers[decision.teacher]
         verdict = "permitted" if decision.permitted else "REFUSED"
