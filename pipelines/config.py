@@ -292,7 +292,7 @@ def parse_config(found: dict[str, Any], path: str) -> HarvestConfig:
         # A list whose only entry is wrong is no empty list, though pydantic says so too.
         spurious = {item["loc"][:depth] for item in items for depth in range(len(item["loc"]))}
         wrong = [item for item in items if item["type"] != "too_short" or item["loc"] not in spurious]
-        raise ConfigError("\n".join(dict.fromkeys(f"{path}: {_problem(item)}" for item in wrong))) from None
+        raise ConfigError("\n".join(f"{path}: {_problem(item)}" for item in wrong)) from None
 
 
 def config_schema() -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Reads prompt files and turns every row into messages, or into a reason why it can't be asked."""
 
-import codecs
 import csv
 import glob
 import io
@@ -119,7 +118,7 @@ def _read_jsonl(uri: str, source: PromptSource) -> Iterator[tuple[int, dict[str,
     with fsspec.open(uri, "rb", compression="infer") as stream:
         for number, line in enumerate(stream, 1):
             if line.strip():
-                yield number, _json_row(line if number > 1 else line.removeprefix(codecs.BOM_UTF8))
+                yield number, _json_row(line)
 
 
 def _json_row(line: bytes) -> dict[str, Any] | _Unusable:
@@ -127,7 +126,7 @@ def _json_row(line: bytes) -> dict[str, Any] | _Unusable:
     try:
         found = orjson.loads(line)
     except orjson.JSONDecodeError as error:
-        # orjson refuses NaN and lone surrogates too; these are read, so that only a prompt that holds one is rejected.
+        # orjson refuses a byte order mark, NaN and lone surrogates too: what is read here and unfit is rejected later.
         try:
             found = json.loads(line)
         except UnicodeDecodeError as wrong:

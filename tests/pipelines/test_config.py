@@ -250,6 +250,10 @@ def test_a_missing_key_variable_is_a_usage_error_that_names_it(
     assert caught.value.exit_code == 2
 
 
+def test_a_base_url_ends_before_the_path_that_is_appended() -> None:
+    assert parsed("teachers.0.base_url", "https://example.com/v1/").teachers[0].base_url == "https://example.com/v1"
+
+
 def test_a_key_comes_from_the_environment_without_the_newline_that_a_file_left(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TEACHER_KEY", "sk-1\n")
     assert parsed("teachers.0.api_key_env", "TEACHER_KEY").teachers[0].api_key() == "sk-1"

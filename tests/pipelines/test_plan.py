@@ -88,13 +88,18 @@ def test_every_prompt_becomes_a_request_with_its_origin_and_licence() -> None:
     assert (plan.prompts, plan.requests, plan.unusable) == (2, 2, 0)
 
 
+def test_prompt_tokens_are_estimated_from_bytes_and_messages() -> None:
+    _, (row,), _ = made(config_for({"messages": [{"role": role, "content": "x" * 35} for role in ("system", "user")]}))
+    assert row.estimated_prompt_tokens == 20 + 1 + 2 * TOKENS_PER_MESSAGE
+
+
 def test_the_same_text_under_two_ids_is_asked_once_and_the_second_points_at_the_request() -> None:
     plan, rows, (duplicate,) = made(config_for({"id": "a", "prompt": "why?"}, {"id": "b", "prompt": "why?"}))
     (row,) = rows
     assert row.prompt_id == "a"
     assert (duplicate.cause, duplicate.prompt_id) == ("duplicate_request", "b")
     assert duplicate.duplicate_of == row.request_id
-    assert plan.unusable == 0, "a duplicate was answered, so nothing failed"
+    assert (plan.unusable, plan.first_rejected) == (0, []), "a duplicate was answered, so nothing failed"
 
 
 def test_an_id_that_stands_before_another_text_already_is_rejected() -> None:
@@ -159,7 +164,7 @@ def test_a_prompt_that_one_teachers_protocol_cannot_express_is_still_asked_of_th
 def test_a_limit_plans_the_first_requests_and_no_more() -> None:
     config = config_for(*"abcdef", sampling={"samples": 2})
     plan, rows, _ = made(config, limit=5)
-    assert plan.requests == 5
+    assert (plan.prompts, plan.requests) == (3, 5), "what comes after the last request is not read"
     assert Counter(row.messages[0][1] for row in rows) == {"a": 2, "b": 2, "c": 1}
     whole, more, _ = made(config)
     assert whole.requests == 12

@@ -166,6 +166,12 @@ def test_a_template_makes_the_text_from_all_fields_of_the_row() -> None:
     assert [asked(row) for row in prompts(["p.jsonl", "p.parquet"], template=template)] == ["Why? 1) A 2) B"] * 2
 
 
+def test_a_system_prompt_stands_before_what_a_template_makes() -> None:
+    Path("p.jsonl").write_bytes(lines({"prompt": "x"}))
+    (row,) = prompts("p.jsonl", system="Be kind.", template="{{ prompt }}!")
+    assert [message["content"] for message in row.messages] == ["Be kind.", "x!"]
+
+
 def test_text_and_id_can_stand_in_fields_of_other_names() -> None:
     Path("p.csv").write_bytes(b"key,question\n7,why\n")
     (row,) = prompts("p.csv", text_field="question", id_field="key")
