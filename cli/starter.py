@@ -31,9 +31,9 @@ output: {uri: harvests/first, shards: 4}
 """
 
 PROMPTS = """\
-{"id": "hello-1", "prompt": "Explain in two sentences why the sky is blue."}
-{"id": "hello-2", "prompt": "List three uses of a paper clip."}
-{"id": "hello-3", "messages": [{"role": "system", "content": "One word."}, {"role": "user", "content": "Capital of Peru?"}]}
+{"id": "hi-1", "prompt": "Explain in two sentences why the sky is blue."}
+{"id": "hi-2", "prompt": "List three uses of a paper clip."}
+{"id": "hi-3", "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Who are you?"}]}
 """
 
 

@@ -19,6 +19,8 @@ def root_of(proof: dict) -> str:
     if not 0 <= index <= last:
         raise ValueError("the leaf is not in the tree")
     for sibling in map(bytes.fromhex, proof["path"]):
+        if last == 0:
+            raise ValueError("the path is too long for the tree")
         if index % 2 or index == last:
             node = hashlib.sha256(b"\x01" + sibling + node).digest()
             while index and index % 2 == 0:
@@ -37,4 +39,5 @@ if __name__ == "__main__":
         with open(sys.argv[1], encoding="utf-8") if sys.argv[1:] else sys.stdin as stream:
             print("proved:", root_of(json.load(stream)))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        sys.exit(f"NOT proved: {error}")
+        print("NOT proved:", error)
+        sys.exit(1)

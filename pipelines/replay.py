@@ -79,7 +79,7 @@ def wants_larger_limit(chosen: Heard, heard: Sequence[Heard], sampling: dict[str
     larger = retry.truncated_max_tokens
     if larger is None or larger <= sampling["max_tokens"]:
         return False
-    truncated = chosen.reply is not None and chosen.reply.outcome == "truncated"
+    truncated = chosen.reply is not None and chosen.reply.cause == "max_tokens"
     return truncated and not any(item.call.max_tokens for item in heard)
 
 

@@ -10,6 +10,7 @@ import ssl
 import urllib.parse
 import zlib
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import aiohttp
@@ -104,9 +105,15 @@ class Line:
         return data
 
 
+@lru_cache(maxsize=1)
+def _ssl_context() -> ssl.SSLContext:
+    """Made once: reading the system's certificates takes 0.1 s."""
+    return httpx.create_ssl_context()
+
+
 def new_transport() -> AiohttpTransport:
     """A transport without limits of its own (the window is ours), cookies or proxies. Call it in the running loop."""
-    connector = aiohttp.TCPConnector(limit=0, ssl=httpx.create_ssl_context(), ttl_dns_cache=300)
+    connector = aiohttp.TCPConnector(limit=0, ssl=_ssl_context(), ttl_dns_cache=300)
     session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
     return AiohttpTransport(client=session)
 

@@ -696,6 +696,14 @@ def test_a_request_that_was_cut_off_once_is_not_journaled_as_late_when_the_engin
     assert run.outcomes() == ["failed", "lost"]
 
 
+def test_an_answer_without_a_count_takes_what_was_estimated_of_the_minutes_tokens(tmp_path: Path) -> None:
+    limits = {"tokens_per_minute": 60_000}  # 1,000 at once
+    with scene(tmp_path, ["x" * 3000], lambda _: says(usage=None), teachers=[teacher(limits=limits)]) as run:
+        run.ask()
+        lane = run.engine._lanes["t"]
+        assert lane.limiter.wait_s(1, run.engine._loop.time()) == 0, "3,000 bytes are about 860 tokens"
+
+
 # Memory ---------------------------------------------------------------------------------------------------------------
 
 
