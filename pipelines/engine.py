@@ -517,7 +517,7 @@ class _Lane:
     def _larger_limit(self, asking: _Asking, reply: Reply) -> float | None:
         larger = self.retry.truncated_max_tokens
         if (
-            reply.outcome != "truncated"
+            reply.cause != "max_tokens"
             or asking.max_tokens
             or larger is None
             or larger <= asking.sampling["max_tokens"]
