@@ -10,8 +10,8 @@ PROBLEMS_SHOWN = 20
 def show_verified(dataset: str, as_json: bool) -> int:
     """Exit 4 where anything is not as it was sealed."""
     from tutelage.cli.main import print_json
-    from tutelage.pipelines.seal import verify
     from tutelage.pipelines.storage import Folder
+    from tutelage.pipelines.verify import verify
 
     found = verify(Folder(dataset))
     manifest = found.manifest
@@ -43,8 +43,9 @@ def show_verified(dataset: str, as_json: bool) -> int:
 def withdraw_rows(dataset: str, where: str, reason: str, as_json: bool) -> int:
     from tutelage.audit.select_rows import row_ids_where
     from tutelage.cli.main import print_json
-    from tutelage.pipelines.seal import required_manifest, withdraw
+    from tutelage.pipelines.seal import required_manifest
     from tutelage.pipelines.storage import Folder
+    from tutelage.pipelines.withdraw import withdraw
 
     folder = Folder(dataset)
     required_manifest(folder)  # before the lock, which would make the folder of a mistyped name

@@ -73,7 +73,7 @@ def verify(dataset: Dataset, as_json: AsJson = False) -> None:
 @app.command()
 def prove(dataset: Dataset, row_id: Annotated[str, typer.Argument(metavar="ROW_ID")]) -> None:
     """Print one row's proof as JSON; docs/verify_proof.py checks it with the standard library alone."""
-    from tutelage.pipelines.seal import prove as prove_row
+    from tutelage.pipelines.prove import prove as prove_row
     from tutelage.pipelines.storage import Folder
 
     print_json(prove_row(Folder(dataset), row_id))

@@ -7,14 +7,13 @@ from typing import Any
 import yaml
 
 from tutelage.pipelines.dataset_facts import DatasetFacts, dataset_license, read_facts
+from tutelage.pipelines.dataset_files import COMPLETIONS_FILES, LICENSE_FILE
 from tutelage.pipelines.license_page import license_section
 from tutelage.pipelines.markdown import counted, one_line, plain, table
 from tutelage.pipelines.storage import Folder
 from tutelage.schemas.manifest import SealedTerms
 from tutelage.schemas.rows import OUTCOMES
 
-COMPLETIONS_GLOB = "completions/*.parquet"
-LICENSE_FILE = "LICENSE.md"
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"), (10**7, "1M<n<10M"))
 
 ABOUT = """\
@@ -66,7 +65,7 @@ def _front_matter(facts: DatasetFacts) -> str:
     }
     if facts.rows:
         # Without this, load_dataset() takes plan, journal and ledger for data too.
-        data_files = [{"split": "train", "path": COMPLETIONS_GLOB}]
+        data_files = [{"split": "train", "path": COMPLETIONS_FILES}]
         front["configs"] = [{"config_name": "default", "data_files": data_files}]
     return yaml.safe_dump(front, sort_keys=False, allow_unicode=True, width=10**6)
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from tutelage.pipelines.card import COMPLETIONS_GLOB
 from tutelage.pipelines.dataset_facts import DatasetFacts, dataset_license, read_facts
+from tutelage.pipelines.dataset_files import COMPLETIONS_FILES, LICENSE_FILE
 from tutelage.pipelines.markdown import one_line
 from tutelage.pipelines.storage import Folder
 from tutelage.schemas.contracts import COMPLETIONS
@@ -51,7 +51,7 @@ def croissant_of(folder: Folder, terms: Sequence[SealedTerms]) -> bytes:
         "description": f"{facts.rows:,} completions of language models, each with its provenance, its terms and a leaf "
         "in the Merkle tree of manifest.json.",
         "version": f"{COMPLETIONS.version}.0.0",
-        "license": f"https://spdx.org/licenses/{license_.spdx}.html" if license_.spdx else "LICENSE.md",
+        "license": f"https://spdx.org/licenses/{license_.spdx}.html" if license_.spdx else LICENSE_FILE,
         "keywords": ["synthetic", "distillation"],
         "distribution": [
             {
@@ -59,7 +59,7 @@ def croissant_of(folder: Folder, terms: Sequence[SealedTerms]) -> bytes:
                 "@id": FILES,
                 "name": FILES,
                 "encodingFormat": "application/x-parquet",
-                "includes": COMPLETIONS_GLOB,
+                "includes": COMPLETIONS_FILES,
             }
         ],
         "recordSet": [

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tutelage.pipelines.dataset_files import COMPLETIONS_FILES
 from tutelage.pipelines.storage import Folder
 from tutelage.schemas.contracts import COMPLETIONS, open_parquet
 from tutelage.schemas.terms_entry import TRAIN_USES
@@ -85,7 +86,7 @@ def read_facts(folder: Folder) -> DatasetFacts:
     models, sources, terms = Counter[RowModel](), Counter[RowSource](), Counter[RowTerms]()
     moments: list[datetime] = []
     columns = [*dict.fromkeys([*RowModel._fields, *RowSource._fields, *RowTerms._fields, "created_at"])]
-    for name in folder.list("completions/*.parquet"):
+    for name in folder.list(COMPLETIONS_FILES):
         with folder.open(name) as stream:
             for batch in open_parquet(COMPLETIONS, stream, folder.path(name)).iter_batches(BATCH_ROWS, columns=columns):
                 models.update({RowModel(*values): rows for values, rows in _distinct(batch, RowModel._fields)})

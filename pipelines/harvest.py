@@ -17,6 +17,7 @@ from typing import Any
 import pyarrow.compute as pc
 
 from tutelage.pipelines.config import HarvestConfig, PicoUsd
+from tutelage.pipelines.dataset_files import LEDGER_FILE, UNSEALED_SEGMENTS, digest_of
 from tutelage.pipelines.gate import Gate, open_gate
 from tutelage.pipelines.job import ControlFolder, Halt, HarvestJob
 from tutelage.pipelines.journal_index import JournalIndex
@@ -25,7 +26,7 @@ from tutelage.pipelines.pricing import Cost
 from tutelage.pipelines.probing import probe_teachers
 from tutelage.pipelines.replay import spent_so_far
 from tutelage.pipelines.run_record import new_run, read_runs, require_same_identity, terms_by_run, write_runs
-from tutelage.pipelines.seal import LEDGER_FILE, UNSEALED_SEGMENTS, digest_of, merge_ledger, read_manifest, seal
+from tutelage.pipelines.seal import merge_ledger, read_manifest, seal
 from tutelage.pipelines.storage import Folder
 from tutelage.schemas.contracts import COMPLETIONS, FAILED, LEDGER, open_parquet
 from tutelage.schemas.errors import DONE_WITH_FAILED_ROWS, ConfigError, StorageError, TeacherError

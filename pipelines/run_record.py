@@ -7,8 +7,8 @@ from typing import Any
 import orjson
 
 from tutelage.pipelines.config import HarvestConfig
+from tutelage.pipelines.dataset_files import RUN_FILE
 from tutelage.pipelines.job import TermsStamp
-from tutelage.pipelines.seal import RUN_FILE
 from tutelage.pipelines.storage import Folder
 from tutelage.schemas.errors import ConfigError, ContractError
 from tutelage.schemas.version import CODE_VERSION
