@@ -1,5 +1,6 @@
 """Finds the calls of a request in a journal: in live segments and in compacted parts. 16 bytes of memory a call."""
 
+import contextlib
 import mmap
 import threading
 import weakref
@@ -160,25 +161,28 @@ class _Part:
         self._kept: OrderedDict[int, list[Call]] = OrderedDict()
 
     def scan(self) -> tuple[list[int], list[int]]:
-        ids = self._parquet.read(columns=["request_id"]).column(0)
+        with self._readable():
+            ids = self._parquet.read(columns=["request_id"]).column(0)
         return _keys_of(ids.to_pylist()).tolist(), list(range(len(ids)))
 
     def call(self, row: int) -> Call:
         group = int(np.searchsorted(self._first_rows, row, "right")) - 1
         if group not in self._kept:
-            self._kept[group] = self._read(group)
+            with self._readable():
+                self._kept[group] = list(rows_of(JOURNAL, self._parquet.read_row_group(group)))
             if len(self._kept) > KEPT_ROW_GROUPS:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(group)
         return self._kept[group][row - int(self._first_rows[group])]
 
-    def _read(self, group: int) -> list[Call]:
+    @contextlib.contextmanager
+    def _readable(self) -> Iterator[None]:
         try:
-            return list(rows_of(JOURNAL, self._parquet.read_row_group(group)))
+            yield
         except (OSError, pa.ArrowInvalid) as error:
             raise ContractError(
-                f"{self._path}: row group {group} can't be read ({error}); the answers in it were paid for: "
-                "restore the file from a copy, or delete it to have them asked for again"
+                f"{self._path}: is damaged ({error}); the answers in it were paid for: restore the file from a copy, "
+                "or delete it to have them asked for again"
             ) from error
 
 
