@@ -22,8 +22,8 @@ from tutelage.pipelines.gate import Gate, open_gate
 from tutelage.pipelines.job import ControlFolder, Halt, HarvestJob
 from tutelage.pipelines.journal_index import JournalIndex
 from tutelage.pipelines.plan import Plan, license_of, make_plan
-from tutelage.pipelines.pricing import Cost
-from tutelage.pipelines.probing import probe_teachers
+from tutelage.pipelines.pricing import BudgetMeter, Cost
+from tutelage.pipelines.probing import probe_costs, probe_teachers
 from tutelage.pipelines.replay import spent_so_far
 from tutelage.pipelines.run_record import new_run, read_runs, require_same_identity, terms_by_run, write_runs
 from tutelage.pipelines.seal import merge_ledger, read_manifest, seal
@@ -118,7 +118,7 @@ def harvest(config: HarvestConfig, options: HarvestOptions, watcher: Watcher | N
     watcher = watcher or Watcher()
     gate = open_gate(config, {license_of(source) for source in config.prompts}, datetime.now(UTC).date())
     gate.require()
-    for teacher in config.teachers:
+    for teacher in config.teachers if not options.reparse else ():
         teacher.api_key()
     folder = Folder(config.output.uri)
     with folder.held():
@@ -139,34 +139,49 @@ class _Harvest:
 
     def run(self) -> HarvestReport:
         self.watcher.phase("plan")
+        if self.options.reparse and not self.folder.list("journal/*"):
+            raise ConfigError(
+                f"{self.folder.uri}: has no journal to rebuild rows from; harvest without --reparse first"
+            )
         plan = make_plan(self.config, self.folder, limit=self.options.limit)
         manifest = read_manifest(self.folder)
         if manifest is not None and not self.options.reparse and self._nothing_to_do(manifest):
             return self._report(plan, manifest, asked_s=0.0, torn_bytes=0, halts=[])
-        self._probe()
+        processes = self._processes()
+        self._probe(plan)
         write_runs(self.folder, [*self.runs, self.record])
         control_dir = tempfile.mkdtemp(prefix="tutelage-")
         try:
-            return self._ask_and_seal(plan, control_dir)
+            return self._ask_and_seal(plan, control_dir, processes)
         finally:
             shutil.rmtree(control_dir, ignore_errors=True)
 
-    def _probe(self) -> None:
-        """Asks what the teachers can do, once a dataset: a resumed run pays for no second probe."""
+    def _processes(self) -> int:
+        from tutelage.pipelines.beam_pipeline import process_count
+
+        processes = process_count(self.options.runner, self.options.beam_args)
+        _require_shares(self.config, processes)
+        return processes
+
+    def _probe(self, plan: Plan) -> None:
+        """Asks what the teachers can do, once a dataset: a resumed run pays for no second probe, a run whose budget
+        has no room for it for none."""
         known = next((run["capabilities"] for run in reversed(self.runs) if run["capabilities"]), None)
-        if known is None and not self.options.reparse:
+        if known is None and not self.options.reparse and self._can_afford(probe_costs(self.config), plan):
             self.watcher.phase("probe")
             found = probe_teachers(self.config, self.folder, self.run_id)
             known = {name: capabilities._asdict() for name, capabilities in found.items()}
         self.record["capabilities"] = known or {}
 
-    def _ask_and_seal(self, plan: Plan, control_dir: str) -> HarvestReport:
-        from tutelage.pipelines.beam_pipeline import process_count, run_pipeline
+    def _can_afford(self, wanted: Cost, plan: Plan) -> bool:
+        spent = self._spent(JournalIndex(self.folder), plan)
+        return BudgetMeter(*self._caps(), spent).reserve(wanted)
+
+    def _ask_and_seal(self, plan: Plan, control_dir: str, processes: int) -> HarvestReport:
+        from tutelage.pipelines.beam_pipeline import run_pipeline
 
         index = JournalIndex(self.folder)
         torn_bytes = index.torn_bytes
-        processes = process_count(self.options.runner, self.options.beam_args)
-        _require_shares(self.config, processes)
         job = self._job(plan, index, control_dir, processes)
         del index
         control = ControlFolder(control_dir)
@@ -200,9 +215,7 @@ class _Harvest:
         return report
 
     def _job(self, plan: Plan, index: JournalIndex, control_dir: str, processes: int) -> HarvestJob:
-        max_usd = self.config.budget.max_usd if self.options.max_usd is None else self.options.max_usd
-        max_pico_usd: PicoUsd | None = None if max_usd is None else int(max_usd.scaleb(12))
-        capped = max_pico_usd is not None or self.config.budget.max_tokens_total is not None
+        max_pico_usd, max_tokens = self._caps()
         return HarvestJob(
             config=self.config,
             run_id=self.run_id,
@@ -211,9 +224,18 @@ class _Harvest:
             processes=processes,
             terms=terms_by_run(self.runs) | {self.run_id: self.gate.stamps},
             max_pico_usd=max_pico_usd,
-            max_tokens=self.config.budget.max_tokens_total,
-            spent=spent_so_far(self.config, self.folder, index, plan.shards) if capped else Cost(0, 0, "none"),
+            max_tokens=max_tokens,
+            spent=self._spent(index, plan),
         )
+
+    def _caps(self) -> tuple[PicoUsd | None, int | None]:
+        max_usd = self.config.budget.max_usd if self.options.max_usd is None else self.options.max_usd
+        return None if max_usd is None else int(max_usd.scaleb(12)), self.config.budget.max_tokens_total
+
+    def _spent(self, index: JournalIndex, plan: Plan) -> Cost:
+        if self._caps() == (None, None):
+            return Cost(0, 0, "none")  # nobody asks, and it takes a look at every call
+        return spent_so_far(self.config, self.folder, index, plan.shards)
 
     def _seal(self, halts: list[Halt]) -> Manifest:
         merge_ledger(self.folder)
@@ -236,6 +258,8 @@ class _Harvest:
     def _nothing_to_do(self, manifest: Manifest) -> bool:
         if self.folder.list(UNSEALED_SEGMENTS) or any(_failed_retryable(self.folder)):
             return False
+        if self.config.retry.truncated_max_tokens != self.runs[-1]["config"]["retry"]["truncated_max_tokens"]:
+            return False  # a larger limit, set since, is for answers that were cut off before
         sealed = {entry.path: entry.sha256 for entry in manifest.files if entry.path.startswith(("plan/", "rejected"))}
         return sealed == {
             name: digest_of(self.folder, name).sha256

@@ -96,4 +96,5 @@ class ControlFolder:
                 continue
 
     def halts(self) -> list[Halt]:
-        return [Halt(*item) for content in self.published("halt") for item in content]
+        """What stopped the asking, once each however many processes it stopped."""
+        return list(dict.fromkeys(Halt(*item) for content in self.published("halt") for item in content))

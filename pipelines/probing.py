@@ -9,9 +9,18 @@ import httpx
 from tutelage.pipelines.config import HarvestConfig, Teacher
 from tutelage.pipelines.journal import PROBED, JournalWriter
 from tutelage.pipelines.limiter import retry_after_s
+from tutelage.pipelines.plan import most_tokens
+from tutelage.pipelines.pricing import Cost, Reservation
 from tutelage.pipelines.storage import Folder
 from tutelage.pipelines.teachers import PROTOCOLS
-from tutelage.pipelines.teachers.probe import Capabilities, probe_request, read_probe
+from tutelage.pipelines.teachers.probe import (
+    ANSWERS,
+    MAX_TOKENS,
+    QUESTION,
+    Capabilities,
+    probe_request,
+    read_probe,
+)
 from tutelage.pipelines.transport import CAUSE_HEADER, Answer, Line, new_transport, no_answer
 from tutelage.schemas.canonical import sha256_hex
 from tutelage.schemas.errors import TeacherError
@@ -43,6 +52,22 @@ def probe_teachers(
         journal.close()
 
 
+def probe_costs(config: HarvestConfig) -> Cost:
+    """The most that `probe_teachers` can cost, as the budget counts it before a call goes out."""
+    pico_usd = tokens = 0
+    for teacher in config.teachers:
+        answers = ANSWERS if PROTOCOLS[teacher.protocol].can_ask_for_many else 1
+        call = Reservation(most_tokens([QUESTION], len(QUESTION), {}), answers * MAX_TOKENS)
+        cost = call.cost(teacher.price_usd_per_million_tokens.pico())
+        calls = 2 if _asks_twice(config, teacher) else 1
+        pico_usd, tokens = pico_usd + calls * cost.pico_usd, tokens + calls * cost.tokens
+    return Cost(pico_usd, tokens, "reserved")
+
+
+def _asks_twice(config: HarvestConfig, teacher: Teacher) -> bool:
+    return config.sampling.seed is not None and "seed" in PROTOCOLS[teacher.protocol].accepts
+
+
 async def _probe_all(
     config: HarvestConfig, journal: JournalWriter, make_transport: Callable[[], httpx.AsyncBaseTransport]
 ) -> dict[str, Capabilities]:
@@ -66,7 +91,7 @@ async def _probe(
     first = await _ask(line, body, teacher, number, journal)
     _require_an_answer(teacher, first)
     second = None
-    if config.sampling.seed is not None and first.status == 200 and "seed" in protocol.accepts:
+    if first.status == 200 and _asks_twice(config, teacher):
         second = await _ask(line, body, teacher, number, journal)
     return read_probe(protocol, first.status, first.headers, first.body, second.body if second else None)
 
