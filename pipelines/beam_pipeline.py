@@ -78,13 +78,19 @@ def run_pipeline(
         finally:
             _close_engine(job.run_id)
 
+    control = ControlFolder(job.control_dir)
     thread = threading.Thread(target=work, name="tutelage-beam")
     thread.start()
-    while thread.is_alive():
-        while_running()
-        thread.join(0.2)
+    try:
+        while thread.is_alive():
+            while_running()
+            thread.join(0.2)
+    finally:
+        if thread.is_alive():  # the display failed: nobody may ask on behind the caller's back
+            control.ask_to_stop()
+            thread.join()
     if failures:
-        raise failures[0]
+        raise control.reported() or failures[0]
 
 
 def process_count(runner: str | None, beam_args: Sequence[str]) -> int:
@@ -135,13 +141,15 @@ class _Ask(beam.DoFn):
 
     def process(self, element: tuple[int, list[Any]]) -> None:
         number, shards = element
-        engine = _engine(self._job)
+        with ControlFolder(self._job.control_dir).reporting():
+            engine = _engine(self._job)
         self._waiting.append((number, [engine.submit(PlanShard(*shard)) for shard in shards]))
 
     def finish_bundle(self) -> Iterator[Any]:
         for number, futures in self._waiting:
-            for future in futures:
-                future.result()
+            with ControlFolder(self._job.control_dir).reporting():
+                for future in futures:
+                    future.result()
             yield WindowedValue((number, None), GlobalWindow().max_timestamp(), [GlobalWindow()])
 
 
@@ -152,15 +160,17 @@ class _Rebuild(beam.DoFn):
 
     def process(self, element: tuple[int, Iterable[Any]]) -> None:
         number, _ = element
-        halts = ControlFolder(self._job.control_dir).halts()
+        control = ControlFolder(self._job.control_dir)
+        halts = control.halts()
         if any(halt.cause == "storage" for halt in halts):
             return
-        # Not in setup: a runner may set the stage up before the asking is over.
-        if self._index is None:
-            self._index = JournalIndex(self._job.folder)
-        shards = self._job.config.output.shards
-        plan_files = self._job.folder.list(f"plan/*-{number:05d}-of-{shards:05d}.parquet")
-        rebuild_shard(self._job, number, plan_files, self._index, halts)
+        with control.reporting():
+            # Not in setup: a runner may set the stage up before the asking is over.
+            if self._index is None:
+                self._index = JournalIndex(self._job.folder)
+            shards = self._job.config.output.shards
+            plan_files = self._job.folder.list(f"plan/*-{number:05d}-of-{shards:05d}.parquet")
+            rebuild_shard(self._job, number, plan_files, self._index, halts)
 
 
 _ENGINES: dict[str, Engine] = {}

@@ -1,7 +1,9 @@
 """What every process of one harvest knows: the config, the run, the folder, and how to hear that it should stop."""
 
+import contextlib
 import json
 import os
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +12,8 @@ from typing import Any, NamedTuple
 from tutelage.pipelines.config import HarvestConfig, PicoUsd, Teacher
 from tutelage.pipelines.pricing import Cost
 from tutelage.pipelines.storage import Folder
+from tutelage.schemas import errors
+from tutelage.schemas.errors import TutelageError
 
 
 class TermsStamp(NamedTuple):
@@ -83,10 +87,12 @@ class ControlFolder:
         return os.path.exists(f"{self.path}/stop")
 
     def publish(self, kind: str, writer: str, content: Any) -> None:
-        self.path.mkdir(parents=True, exist_ok=True)
         unfinished = self.path / f"{kind}-{writer}.unfinished"
-        unfinished.write_text(json.dumps(content))
-        os.replace(unfinished, self.path / f"{kind}-{writer}.json")
+        try:
+            unfinished.write_text(json.dumps(content))
+            os.replace(unfinished, self.path / f"{kind}-{writer}.json")
+        except FileNotFoundError:
+            return  # the run is over, or it was begun on another machine: nobody reads here
 
     def published(self, kind: str) -> Iterator[Any]:
         for path in sorted(self.path.glob(f"{kind}-*.json")):
@@ -98,3 +104,18 @@ class ControlFolder:
     def halts(self) -> list[Halt]:
         """What stopped the asking, once each however many processes it stopped."""
         return list(dict.fromkeys(Halt(*item) for content in self.published("halt") for item in content))
+
+    @contextlib.contextmanager
+    def reporting(self) -> Iterator[None]:
+        """Publishes what tutelage raises on purpose: out of another process, Beam brings only a traceback as text."""
+        try:
+            yield
+        except TutelageError as error:
+            self.publish("error", secrets.token_hex(8), [type(error).__name__, str(error)])
+            raise
+
+    def reported(self) -> TutelageError | None:
+        for name, message in self.published("error"):
+            error: TutelageError = getattr(errors, name)(message)
+            return error
+        return None
