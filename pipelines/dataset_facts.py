@@ -92,7 +92,9 @@ def read_facts(folder: Folder) -> DatasetFacts:
                 models.update({RowModel(*values): rows for values, rows in _distinct(batch, RowModel._fields)})
                 sources.update({RowSource(*values): rows for values, rows in _distinct(batch, RowSource._fields)})
                 for (license_, terms_id, use, joined), rows in _distinct(batch, RowTerms._fields):
-                    terms[RowTerms(license_, terms_id, use, tuple(filter(None, joined.split(LIST_SEPARATOR))))] += rows
+                    terms[
+                        RowTerms(license_, terms_id, use, tuple(filter(None, (joined or "").split(LIST_SEPARATOR))))
+                    ] += rows
                 ends = pc.min_max(batch["created_at"]).as_py()
                 moments = [min([*moments[:1], ends["min"]]), max([*moments[1:], ends["max"]])]
     return DatasetFacts(models, sources, terms, *(moments or (None, None)))

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from tutelage.pipelines.dataset_files import UNSEALED_SEGMENTS
 from tutelage.pipelines.seal import required_manifest, seal
-from tutelage.pipelines.sealed_rows import columns_of, leaves_of, root_of, tombstones_of
+from tutelage.pipelines.sealed_rows import Leaf, columns_of, leaves_of, root_of, tombstones_of
 from tutelage.pipelines.storage import Folder
 from tutelage.schemas.errors import ConfigError, SealBroken
 from tutelage.schemas.manifest import TOMBSTONES, Manifest, Tombstone
@@ -22,13 +22,15 @@ def withdraw(folder: Folder, row_ids: Sequence[str], reason: str) -> Manifest:
             f"{folder.uri}: a harvest was cut off here; run `tutelage harvest` to finish it, then withdraw"
         )
     stones = tombstones_of(folder)
-    # A row and its tombstone both, where a withdrawal was cut off.
-    if root_of(sorted({*leaves_of(folder, stones)})) != manifest.merkle.root:
+    withdrawn = {stone.row_id for stone in stones}
+    # Where a withdrawal was cut off, a row may stand beside its tombstone.
+    rows = [leaf for leaf in leaves_of(folder, []) if leaf.row_id not in withdrawn]
+    if root_of(sorted([*rows, *(Leaf(stone.row_id, stone.leaf_sha256) for stone in stones)])) != manifest.merkle.root:
         raise SealBroken(
             f"{folder.uri}: is not what its manifest says, and a withdrawal would seal it as it is; "
             "`tutelage verify` says what differs"
         )
-    wanted = set(row_ids) - {stone.row_id for stone in stones}
+    wanted = set(row_ids) - withdrawn
     now = datetime.now(UTC)
     for row_id, request_id, leaf in columns_of(folder, "row_id", "request_id", "leaf_sha256"):
         if row_id in wanted:

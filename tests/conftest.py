@@ -18,7 +18,7 @@ settings.register_profile("reproducible", derandomize=True, deadline=None, print
 settings.load_profile("reproducible")
 
 
-@pytest.fixture(name="completion")
+@pytest.fixture(name="completion", scope="session")
 def _completion() -> Callable[..., Completion]:
     """Builds rows of completions, each of another request; a test names only the columns that it is about."""
     numbers = itertools.count()
