@@ -5,6 +5,7 @@ tests put `httpx.MockTransport` there.
 """
 
 import json
+import os
 import resource
 import ssl
 import urllib.parse
@@ -105,15 +106,16 @@ class Line:
         return data
 
 
-@lru_cache(maxsize=1)
-def _ssl_context() -> ssl.SSLContext:
-    """Made once: reading the system's certificates takes 0.1 s."""
+@lru_cache(maxsize=4)
+def _ssl_context(*trusted: str | None) -> ssl.SSLContext:
+    """Made once for the certificates that the environment names: reading them takes 0.1 s."""
     return httpx.create_ssl_context()
 
 
 def new_transport() -> AiohttpTransport:
     """A transport without limits of its own (the window is ours), cookies or proxies. Call it in the running loop."""
-    connector = aiohttp.TCPConnector(limit=0, ssl=_ssl_context(), ttl_dns_cache=300)
+    context = _ssl_context(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
+    connector = aiohttp.TCPConnector(limit=0, ssl=context, ttl_dns_cache=300)
     session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
     return AiohttpTransport(client=session)
 
