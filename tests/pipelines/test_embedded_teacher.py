@@ -88,7 +88,7 @@ def test_it_ends_when_its_owner_is_killed() -> None:
     assert owner.stdout is not None
     with owner.stdout:
         port = int(owner.stdout.readline().split(":")[2].removesuffix("/v1\n"))
-        # Its connections are closed when it goes (or after 5 idle seconds, hence the second look): no polling, no sleep.
+        # Its connections are closed when it goes (or after 5 idle seconds, hence the second look).
         with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
             os.kill(owner.pid, signal.SIGKILL)
             owner.wait()
