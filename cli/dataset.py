@@ -44,14 +44,16 @@ def withdraw_rows(dataset: str, where: str, reason: str, as_json: bool) -> int:
     from tutelage.audit.select_rows import row_ids_where
     from tutelage.cli.main import print_json
     from tutelage.pipelines.seal import required_manifest
+    from tutelage.pipelines.sealed_rows import tombstones_of
     from tutelage.pipelines.storage import Folder
     from tutelage.pipelines.withdraw import withdraw
 
     folder = Folder(dataset)
-    required_manifest(folder)  # before the lock, which would make the folder of a mistyped name
+    manifest = required_manifest(folder)  # before the lock, which would make the folder of a mistyped name
     with folder.held():
         row_ids = row_ids_where(dataset, where)
-        if row_ids:
+        # A withdrawal that was cut off may have left no row to match, and still has to be sealed.
+        if row_ids or len(tombstones_of(folder)) != manifest.tombstones:
             withdraw(folder, row_ids, reason)
     if as_json:
         print_json({"dataset": dataset, "withdrawn": row_ids})

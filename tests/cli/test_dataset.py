@@ -196,6 +196,15 @@ def test_a_condition_that_no_row_meets_changes_nothing(dataset: Folder) -> None:
     assert not dataset.exists("tombstones.jsonl")
 
 
+def test_a_withdrawal_that_was_cut_off_is_finished_though_no_row_matches_any_more(dataset: Folder) -> None:
+    sealed = dataset.read("manifest.json")
+    call("withdraw", "set", "--where", "prompt_id = 'p3'", "--reason", "asked to")
+    dataset.write("manifest.json", sealed)  # as if it had been cut off just before it sealed
+    assert call("verify", "set").exit_code == 4
+    assert call("withdraw", "set", "--where", "prompt_id = 'p3'", "--reason", "asked to").exit_code == 0
+    assert call("verify", "set").exit_code == 0
+
+
 @pytest.mark.parametrize("where", ["promt_id = 'p3'", "true); DROP VIEW completions; --", ""])
 def test_a_condition_that_is_none_changes_nothing(dataset: Folder, where: str) -> None:
     before = dataset.read("manifest.json")
