@@ -266,13 +266,24 @@ def test_lines_around_the_bad_ones_are_asked(harvested: Harvested) -> None:
     assert harvested.rows["after"][1]["outcome"] == "ok"
 
 
-def test_prompts_that_can_never_be_answered_do_not_pass_for_an_outage(tmp_path: Path) -> None:
+def test_when_only_failing_prompts_are_left_the_run_stops_waiting_and_says_so(tmp_path: Path) -> None:
     broken = [{"id": f"b{number}", "prompt": f"[[fault:status=500]] {number}"} for number in range(10)]
     with StubTeacher() as stub:
         report = asked(config_for(tmp_path, stub, goods(5) + broken, retry={**RETRY, "max_outage_s": 6}))
     assert report.left == {"server_error": 10}
     assert report.rows == {"failed": 10, "ok": 5}
-    assert report.halts == []
+    assert [halt.cause for halt in report.halts] == ["outage"]
+
+
+def test_prompts_that_hang_do_not_keep_the_others_from_being_asked(tmp_path: Path) -> None:
+    """They fill the window and open the breaker: what is sent then, to see if the teacher is back, must be another."""
+    hanging = [{"id": f"h{number}", "prompt": f"[[fault:stalled_body]] {number}"} for number in range(8)]
+    with StubTeacher() as stub:
+        teachers = [teacher(base_url=stub.base_url, limits={"max_in_flight": 8})]
+        report = asked(
+            config_for(tmp_path, stub, hanging + goods(30), teachers=teachers, retry={**RETRY, "max_outage_s": 6})
+        )
+    assert report.rows == {"failed": 8, "ok": 30}
 
 
 # What ends a run ---------------------------------------------------------------------------------------------------
