@@ -28,13 +28,17 @@ PicoUsd = int
 """1e-12 USD: a price of 1 USD per million tokens is 1,000,000 of these a token, and every cost is exact."""
 
 
+_SIGNED = re.compile(r"(?i)(^|[&_-])(sig|signature|token|key|secret|password|credential)=")
+
+
 def _no_password(uri: str) -> str:
     # URIs of files stand in rows and in the run record, for all to read.
     try:
-        found = urlsplit(uri).password
+        parts = urlsplit(uri)
+        secret = parts.password is not None or _SIGNED.search(parts.query if parts.scheme else "") is not None
     except ValueError:
-        found = None
-    if found is not None:
+        secret = False
+    if secret:
         raise ValueError("has a password in it; give it to fsspec another way (its own config, or the environment)")
     return uri
 

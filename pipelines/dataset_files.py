@@ -3,11 +3,12 @@
 import hashlib
 from typing import NamedTuple
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tutelage.pipelines.plan import REJECTED_FILE
 from tutelage.pipelines.storage import Folder
-from tutelage.schemas.contracts import COMPLETIONS, FAILED, JOURNAL, LEDGER, PLAN, REJECTED, Contract
+from tutelage.schemas.contracts import COMPLETIONS, FAILED, JOURNAL, LEDGER, PLAN, REJECTED, Contract, check_version
 from tutelage.schemas.manifest import TOMBSTONES
 
 COMPLETIONS_FILES, FAILED_FILES = "completions/*.parquet", "failed/*.parquet"
@@ -24,6 +25,21 @@ TABLES: tuple[tuple[str, Contract], ...] = (
 OTHER_FILES = (RUN_FILE, CARD_FILE, LICENSE_FILE, CROISSANT_FILE, TOMBSTONES, "terms/*.txt", "manifests/*.json")
 UNSEALED_SEGMENTS = "journal/*.seg"
 PATTERNS = (*(pattern for pattern, _ in TABLES), *OTHER_FILES)
+
+
+def refuse_newer(folder: Folder) -> None:
+    """Raises ContractError where a table is of a newer version than this code writes; looks at footers only.
+
+    A damaged file is no matter here: what a harvest rebuilds it replaces, and what it reads it checks.
+    """
+    for pattern, contract in TABLES:
+        for name in folder.list(pattern):
+            with folder.open(name) as stream:
+                try:
+                    schema = pq.read_schema(stream)
+                except (pa.ArrowException, OSError):
+                    continue
+            check_version(contract, schema, folder.path(name))
 
 
 class Digest(NamedTuple):

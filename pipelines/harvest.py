@@ -1,5 +1,6 @@
 """The harvest: gate, plan, probe, ask through Beam, rebuild rows from the journal, seal. Resumes whatever it finds."""
 
+import os
 import shutil
 import signal
 import tempfile
@@ -17,7 +18,7 @@ from typing import Any
 import pyarrow.compute as pc
 
 from tutelage.pipelines.config import HarvestConfig, PicoUsd
-from tutelage.pipelines.dataset_files import LEDGER_FILE, UNSEALED_SEGMENTS, digest_of
+from tutelage.pipelines.dataset_files import LEDGER_FILE, UNSEALED_SEGMENTS, digest_of, refuse_newer
 from tutelage.pipelines.gate import Gate, open_gate
 from tutelage.pipelines.job import ControlFolder, Halt, HarvestJob
 from tutelage.pipelines.journal_index import JournalIndex
@@ -25,13 +26,22 @@ from tutelage.pipelines.plan import Plan, license_of, make_plan
 from tutelage.pipelines.pricing import BudgetMeter, Cost
 from tutelage.pipelines.probing import probe_costs, probe_teachers
 from tutelage.pipelines.replay import spent_so_far
-from tutelage.pipelines.run_record import new_run, read_runs, require_same_identity, terms_by_run, write_runs
+from tutelage.pipelines.run_record import (
+    new_run,
+    prices_by_run,
+    read_runs,
+    require_same_identity,
+    terms_by_run,
+    write_runs,
+)
 from tutelage.pipelines.seal import merge_ledger, read_manifest, seal
 from tutelage.pipelines.storage import Folder
 from tutelage.schemas.contracts import COMPLETIONS, FAILED, LEDGER, open_parquet
 from tutelage.schemas.errors import DONE_WITH_FAILED_ROWS, ConfigError, StorageError, TeacherError
 from tutelage.schemas.manifest import Manifest
 
+INTERRUPTED = 130
+"""Exit code of the second Ctrl-C, as shells give it to a command that SIGINT ended."""
 FINAL_HALTS = {
     "unauthorized": TeacherError,
     "unreachable": TeacherError,
@@ -143,8 +153,16 @@ class _Harvest:
             raise ConfigError(
                 f"{self.folder.uri}: has no journal to rebuild rows from; harvest without --reparse first"
             )
-        plan = make_plan(self.config, self.folder, limit=self.options.limit)
+        # Before anything is written: a dataset that this version can't read is left as it is.
         manifest = read_manifest(self.folder)
+        refuse_newer(self.folder)
+        planned = sum(entry.rows or 0 for entry in manifest.files if entry.path.startswith("plan/")) if manifest else 0
+        if self.options.limit is not None and self.options.limit < planned:
+            raise ConfigError(
+                f"--limit {self.options.limit:,}: {self.folder.uri} holds {planned:,} planned requests already, "
+                "and their rows would leave it; leave --limit out, or harvest into another folder"
+            )
+        plan = make_plan(self.config, self.folder, limit=self.options.limit)
         if manifest is not None and not self.options.reparse and self._nothing_to_do(manifest):
             return self._report(plan, manifest, asked_s=0.0, torn_bytes=0, halts=[])
         processes = self._processes()
@@ -226,6 +244,8 @@ class _Harvest:
             max_pico_usd=max_pico_usd,
             max_tokens=max_tokens,
             spent=self._spent(index, plan),
+            prices=prices_by_run(self.runs),
+            code_versions={run["run_id"]: run["code_version"] for run in self.runs},
         )
 
     def _caps(self) -> tuple[PicoUsd | None, int | None]:
@@ -235,7 +255,7 @@ class _Harvest:
     def _spent(self, index: JournalIndex, plan: Plan) -> Cost:
         if self._caps() == (None, None):
             return Cost(0, 0, "none")  # nobody asks, and it takes a look at every call
-        return spent_so_far(self.config, self.folder, index, plan.shards)
+        return spent_so_far(self.config, self.folder, index, plan.shards, prices_by_run(self.runs))
 
     def _seal(self, halts: list[Halt]) -> Manifest:
         merge_ledger(self.folder)
@@ -300,7 +320,7 @@ def _draining_on_signals(control: ControlFolder, watcher: Watcher) -> Iterator[N
         if control.stop_asked:
             for each, handler in before.items():
                 signal.signal(each, handler)
-            signal.raise_signal(signal.SIGKILL)
+            os._exit(INTERRUPTED)
         control.ask_to_stop()
         watcher.stopping()
 

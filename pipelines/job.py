@@ -4,12 +4,12 @@ import contextlib
 import json
 import os
 import secrets
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tutelage.pipelines.config import HarvestConfig, PicoUsd, Teacher
+from tutelage.pipelines.config import HarvestConfig, PicoUsd, Prices, Teacher
 from tutelage.pipelines.pricing import Cost
 from tutelage.pipelines.storage import Folder
 from tutelage.schemas import errors
@@ -26,8 +26,8 @@ class TermsStamp(NamedTuple):
 
 @dataclass(frozen=True)
 class HarvestJob:
-    """Pickled to every worker; holds no secret. `terms` is by run, teacher and prompt licence: rows keep
-    the terms of the run that asked.
+    """Pickled to every worker; holds no secret. `terms` (by run, teacher and prompt licence), `prices` (by run and
+    teacher) and `code_versions` (by run) are those of the run that asked: a later run changes none of them in old rows.
 
     `control_dir` is a local folder through which the processes of one machine talk: `stop` asks them to drain,
     `progress-*.json` and `halt-*.json` say how they fare.
@@ -42,6 +42,8 @@ class HarvestJob:
     max_pico_usd: PicoUsd | None
     max_tokens: int | None
     spent: Cost
+    prices: Mapping[str, Mapping[str, Prices]] = field(default_factory=dict)
+    code_versions: Mapping[str, str] = field(default_factory=dict)
 
     def teacher_numbers(self) -> dict[str, int]:
         return {teacher.name: number for number, teacher in enumerate(self.config.teachers)}

@@ -1,14 +1,14 @@
 """Rows from the journal: what each planned request came to. Pure replay: no call is made or paid for again."""
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import orjson
 
-from tutelage.pipelines.config import HarvestConfig, Retry, Teacher
+from tutelage.pipelines.config import HarvestConfig, PicoPrices, Prices, Retry, Teacher
 from tutelage.pipelines.job import Halt, HarvestJob, TermsStamp
 from tutelage.pipelines.journal_index import JournalIndex
 from tutelage.pipelines.plan import PlanShard, most_tokens, usd
@@ -148,30 +148,43 @@ def rebuild_shard(
                 ledger.add(_Builder(job, job.teacher(call.teacher), halts).unplanned(call))
 
 
-def spent_so_far(config: HarvestConfig, folder: Folder, index: JournalIndex, shards: Sequence[PlanShard]) -> Cost:
+def prices_of(teacher: Teacher, run_id: str, by_run: Mapping[str, Mapping[str, Prices]]) -> Prices:
+    """What the teacher cost in the run that called it; a run that left no record paid what the config says now."""
+    return by_run.get(run_id, {}).get(teacher.name, teacher.price_usd_per_million_tokens)
+
+
+def spent_so_far(
+    config: HarvestConfig,
+    folder: Folder,
+    index: JournalIndex,
+    shards: Sequence[PlanShard],
+    by_run: Mapping[str, Mapping[str, Prices]] | None = None,
+) -> Cost:
     """What all calls of the journal cost; those that brought no count are taken at their reservation."""
     cost = tokens = 0
     uncounted: dict[str, list[Call]] = {}
     teachers = {teacher.name: teacher for teacher in config.teachers}
     sampling = config.sampling.of_sample(0)
+
+    def paid(call: Call) -> PicoPrices:
+        return prices_of(teachers[call.teacher], call.run_id, by_run or {}).pico()
+
     for calls in index.requests_in(0, 1):
         teacher = teachers[calls[0].teacher]
         for call in calls:
             reply = _reply(call, PROTOCOLS[teacher.protocol], sampling)
-            found = cost_of(call.kind, call.status, reply, _nothing, teacher.price_usd_per_million_tokens.pico())
+            found = cost_of(call.kind, call.status, reply, _nothing, paid(call))
             cost, tokens = cost + found.pico_usd, tokens + found.tokens
             if found.basis == "reserved":
                 uncounted.setdefault(call.request_id, []).append(call)
     for shard in shards if uncounted else ():
-        prices = teachers[shard.teacher].price_usd_per_million_tokens.pico()
         for batch in planned_requests(folder, shard.file):
             for request in batch:
                 for call in uncounted.pop(request.request_id, ()):
-                    reserved = reservation_of(request, call.max_tokens, sampling_of(request.sampling)).cost(prices)
+                    reserved = reservation_of(request, call.max_tokens, sampling_of(request.sampling)).cost(paid(call))
                     cost, tokens = cost + reserved.pico_usd, tokens + reserved.tokens
     for call in itertools.chain.from_iterable(uncounted.values()):
-        prices = teachers[call.teacher].price_usd_per_million_tokens.pico()
-        reserved = unplanned_reservation(call, sampling).cost(prices)
+        reserved = unplanned_reservation(call, sampling).cost(paid(call))
         cost, tokens = cost + reserved.pico_usd, tokens + reserved.tokens
     return Cost(cost, tokens, "usage")
 
@@ -192,8 +205,7 @@ class _Builder:
         self.job, self.teacher = job, teacher
         self.protocol = PROTOCOLS[teacher.protocol]
         self._halt = next((halt for halt in halts if halt.teacher in ("", teacher.name)), None)
-        self._prices = teacher.price_usd_per_million_tokens
-        self._pico = self._prices.pico()
+        self._paid_in: dict[str, tuple[Prices, PicoPrices]] = {}
 
     def row(
         self, request: PlannedRequest, settled: Settled, entries: Sequence[LedgerEntry]
@@ -239,7 +251,7 @@ class _Builder:
             terms_id=stamp.terms_id,
             train_use=stamp.train_use,
             obligations=stamp.obligations,
-            code_version=CODE_VERSION,
+            code_version=self.job.code_versions.get(call.run_id, CODE_VERSION),
             tokens=reply.tokens,
             top_logprobs=reply.top_logprobs,
             salt=call.salt,
@@ -256,7 +268,8 @@ class _Builder:
         return [entry(*item) for item in heard]
 
     def entry(self, call: Call, reply: Reply | None, reserved: Callable[[], Reservation]) -> LedgerEntry:
-        cost = cost_of(call.kind, call.status, reply, reserved, self._pico)
+        prices, pico = self._paid(call.run_id)
+        cost = cost_of(call.kind, call.status, reply, reserved, pico)
         usage = reply.usage if reply is not None else NO_USAGE
         return LedgerEntry(
             call.call_id,
@@ -270,8 +283,8 @@ class _Builder:
             call.status,
             "lost" if reply is None else reply.cause or reply.outcome,
             *usage,
-            self._prices.input,
-            self._prices.output,
+            prices.input,
+            prices.output,
             usd(cost.pico_usd),
             cost.basis,
         )
@@ -281,6 +294,12 @@ class _Builder:
         sampling = self.job.config.sampling.of_sample(0)
         reply = _reply(call, self.protocol, sampling)
         return self.entry(call, reply, lambda: unplanned_reservation(call, sampling))
+
+    def _paid(self, run_id: str) -> tuple[Prices, PicoPrices]:
+        if run_id not in self._paid_in:
+            prices = prices_of(self.teacher, run_id, self.job.prices)
+            self._paid_in[run_id] = prices, prices.pico()
+        return self._paid_in[run_id]
 
     def _failed(self, request: PlannedRequest, settled: Settled) -> FailedRequest:
         last = settled.chosen

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from tutelage.pipelines.config import HarvestConfig
+from tutelage.pipelines.config import HarvestConfig, Prices
 from tutelage.pipelines.dataset_files import RUN_FILE
 from tutelage.pipelines.job import TermsStamp
 from tutelage.pipelines.storage import Folder
@@ -55,6 +55,17 @@ def new_run(
         "config": config.model_dump(mode="json"),
         "terms": {name: {item: list(stamp) for item, stamp in stamps.items()} for name, stamps in terms.items()},
         "capabilities": {},
+    }
+
+
+def prices_by_run(runs: Sequence[dict[str, Any]]) -> dict[str, dict[str, Prices]]:
+    """What each run paid: a call keeps its price, whatever a later config says."""
+    return {
+        run["run_id"]: {
+            teacher["name"]: Prices.model_validate(teacher["price_usd_per_million_tokens"])
+            for teacher in run["config"]["teachers"]
+        }
+        for run in runs
     }
 
 

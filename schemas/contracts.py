@@ -202,8 +202,8 @@ def table_of(contract: Contract, records: Sequence[Any], path: str = "a table") 
     return pa.Table.from_arrays(arrays, schema=contract.schema)
 
 
-def check_schema(contract: Contract, found: pa.Schema, path: str) -> None:
-    """Raises ContractError at the first difference: another contract, a newer version, a column more, less or other."""
+def check_version(contract: Contract, found: pa.Schema, path: str) -> None:
+    """Raises ContractError where a footer names another contract, none, or a newer version."""
     label = (found.metadata or {}).get(FOOTER_KEY, b"").decode(errors="replace")
     name, _, version = label.partition("/")
     if name != contract.name or not version.isdecimal():
@@ -213,6 +213,11 @@ def check_schema(contract: Contract, found: pa.Schema, path: str) -> None:
         raise ContractError(
             f"{path}: contract {label} is newer than this tutelage reads ({contract.label}); upgrade tutelage"
         )
+
+
+def check_schema(contract: Contract, found: pa.Schema, path: str) -> None:
+    """Raises ContractError at the first difference: another contract, a newer version, a column more, less or other."""
+    check_version(contract, found, path)
     for field in contract.schema:
         place = found.get_field_index(field.name)
         if place < 0:
