@@ -15,7 +15,7 @@ from harvest_scene import LICENSE, Asked, Scene, config_of, refuses, says, teach
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tutelage.pipelines.config import Retry
+from tutelage.pipelines.config import PromptSource, Retry
 from tutelage.pipelines.job import Halt, HarvestJob, TermsStamp
 from tutelage.pipelines.journal import ASKED, PROBED, JournalWriter
 from tutelage.pipelines.journal_index import JournalIndex
@@ -327,11 +327,11 @@ def test_rows_keep_the_terms_of_the_run_that_asked(tmp_path: Path) -> None:
 def test_terms_are_those_of_the_prompts_own_licence(tmp_path: Path) -> None:
     for name in ("free", "shared"):
         (tmp_path / f"{name}.jsonl").write_text(json.dumps({"prompt": name}) + "\n")
-    sources = [
-        {"uri": str(tmp_path / "free.jsonl"), "license": "CC0-1.0"},
-        {"uri": str(tmp_path / "shared.jsonl"), "license": "CC-BY-SA-4.0"},
-    ]
-    run = scene(tmp_path, [], prompts=sources)
+    sources = (
+        PromptSource(uri=str(tmp_path / "free.jsonl"), license="CC0-1.0"),
+        PromptSource(uri=str(tmp_path / "shared.jsonl"), license="CC-BY-SA-4.0"),
+    )
+    run = Scene(config_of(tmp_path, []).model_copy(update={"prompts": sources}), tmp_path / "control")
     journal(run, {row.request_id: [OK] for row in planned(run)})
     stamps = {
         "CC0-1.0": TermsStamp("a", "allow", ()),
