@@ -376,7 +376,9 @@ class _Lane:
         self._pump_due = False
         now = self.engine._loop.time()
         while self._waiting and self._waiting[0][0] <= now:
-            self._ready.appendleft(heapq.heappop(self._waiting)[2])
+            due = heapq.heappop(self._waiting)[2]
+            # While the breaker is open, a request that has not failed yet is the better probe.
+            (self._ready.append if self.limiter.breaker.is_open else self._ready.appendleft)(due)
         sent = False
         while self._ready and not self.halted:
             asking = self._ready[0]

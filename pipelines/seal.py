@@ -85,6 +85,8 @@ def seal(
 def merge_ledger(folder: Folder) -> None:
     """Makes `ledger.parquet` of the shards' parts, and removes them; where no call was made it has no rows."""
     parts = folder.list("ledger/part-*.parquet")
+    if not parts and folder.exists(LEDGER_FILE):
+        return
     with folder.replacing(LEDGER_FILE) as stream, ContractWriter(LEDGER, stream, folder.path(LEDGER_FILE)) as writer:
         for name in parts:
             with folder.open(name) as source:
