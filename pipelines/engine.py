@@ -4,7 +4,8 @@ Beam bundles hand in plan shards and wait; the lanes read the shards as they hav
 
     ready -> (limiter, budget) -> SENT frame -> HTTP -> call frame -> commit -> parse -> settled, or ready again
 
-The answer frees its place in the window when it lands, not when it is durable; it is looked into only once it is.
+The answer frees its place in the window when it lands, not when it is durable; an answer
+is looked into only once it is; refusals, which are never rows, are read as they land.
 """
 
 import asyncio
