@@ -5,6 +5,9 @@
 Elements are shard descriptors, never rows. The GroupByKey is the barrier after which the journal of a shard is whole.
 """
 
+import argparse
+import contextlib
+import io
 import multiprocessing
 import signal
 import threading
@@ -16,6 +19,7 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.runners.runner import create_runner
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
@@ -69,7 +73,7 @@ def run_pipeline(
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
         try:
             options = PipelineOptions([*QUIET_WORKERS, *beam_args])
-            pipeline = beam.Pipeline(runner=runner or FnApiRunner(), options=options)
+            pipeline = beam.Pipeline(runner=_runner(runner), options=options)
             elements = [(number, [tuple(shard) for shard in shards]) for number, shards in by_number]
             _ = pipeline | "Shards" >> beam.Create(elements, reshuffle=False) | Harvest(job, ask)
             pipeline.run().wait_until_finish()
@@ -95,8 +99,18 @@ def run_pipeline(
 
 def process_count(runner: str | None, beam_args: Sequence[str]) -> int:
     """How many processes the given Beam options ask for: the teachers' limits are divided by it."""
+    _runner(runner)  # its module brings options of its own
     options = PipelineOptions(list(beam_args))
-    every = options.get_all_options(drop_default=False)
+    parsers: list[argparse.ArgumentParser] = []
+    try:
+        with contextlib.redirect_stderr(io.StringIO()) as said:
+            every = options.get_all_options(add_extra_args_fn=parsers.append)
+    except SystemExit:  # after a hundred lines of usage
+        raise ConfigError(f"Beam's {said.getvalue().rpartition('error: ')[2].strip()}") from None
+    _, unknown = parsers[0].parse_known_args(list(beam_args))
+    if unknown and (runner is None or runner.lower() in _FULL_NAMES):
+        # A misspelt --max-usd must not pass for an option of Beam. Other runners learn theirs from a server.
+        raise ConfigError(f"{unknown[0]}: neither tutelage nor Beam knows this option; see `tutelage harvest --help`")
     if runner is None:
         direct = options.view_as(DirectOptions)
         if direct.direct_running_mode != "multi_processing":
@@ -104,14 +118,29 @@ def process_count(runner: str | None, beam_args: Sequence[str]) -> int:
         return int(direct.direct_num_workers) or multiprocessing.cpu_count()
     name = runner.rsplit(".", 1)[-1].lower().removesuffix("runner")
     key = _PROCESSES_OPTION.get(name)
-    count = _unknown_option(beam_args, key) or every.get(key) if key else None
-    if not count or int(count) < 1:
+    count = str(_unknown_option(beam_args, key) or every.get(key)) if key else ""
+    if not count.isdecimal() or int(count) < 1:
         wanted = f"--{key} N" if key else f"one of {', '.join(sorted(_PROCESSES_OPTION))}"
         raise ConfigError(
             f"runner {runner}: give {wanted}, so that the teachers' limits can be divided among its workers"
         )
     return int(count)
 
+
+def _runner(name: str | None) -> Any:
+    if name is None:
+        return FnApiRunner()
+    try:
+        return create_runner(_FULL_NAMES.get(name.lower(), name))
+    except (ImportError, ValueError, AttributeError) as error:
+        raise ConfigError(
+            f"runner {name}: can't be used here ({error}); give dask, flink, spark, dataflow or the full name of "
+            "a class, and install what it needs"
+        ) from error
+
+
+_FULL_NAMES = {"dask": "apache_beam.runners.dask.dask_runner.DaskRunner"}
+"""Names that Beam does not know by themselves."""
 
 _PROCESSES_OPTION = {
     "dask": "dask_npartitions",
