@@ -46,6 +46,7 @@ REFUSALS_TO_HALT = 20
 """So many refusals (400, 404…) before the first answer say that every request of this config is refused; so many of
 the key (403) with no answer between them say at any time that it is not taken any more."""
 UNREACHABLE_TO_HALT = 3
+"""So many times all that was out failed to connect, before the first answer: a window of calls, and two probes."""
 LONGEST_PAUSE_S = 3600.0
 """A teacher that asks for a longer pause is left for another day, which the report says."""
 
@@ -300,7 +301,7 @@ class _Lane:
         self._feeding = False
         self._thirsty: asyncio.Event | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._refused = self._first_refused = 0
+        self._refused = self._first_refused = self._vain_rounds = 0
         self._taken = False
         self._pump_due = False
 
@@ -450,7 +451,9 @@ class _Lane:
         self.counts["throttled"] += answer.status == 429
         if answer.status // 100 == 2:
             self._taken = True
-        elif answer.status:
+        elif not answer.status:
+            self._vain_rounds += not self.limiter.in_flight
+        else:
             # Not left to the commit: a fast teacher refuses thousands of calls in one interval.
             self._heed(answer, asking.sampling)
         self.engine.note(self, asking, answer)
@@ -492,7 +495,8 @@ class _Lane:
             matters = reply.cause == "unauthorized" or not self._has_answered
             self._refuse(answer, reply, self._refused if matters else 0)
             return None
-        if reply.cause in ("connect", "tls") and not self._has_answered and asking.tries >= UNREACHABLE_TO_HALT:
+        absent = self._vain_rounds >= UNREACHABLE_TO_HALT and not self._has_answered
+        if absent and reply.cause in ("connect", "tls"):
             self._halt("unreachable", f"no connection to {self.teacher.base_url} ({reply.cause}); is it running there?")
         now = self.engine._loop.time()
         if self.limiter.breaker.outage_s(now) > self.retry.max_outage_s:

@@ -341,9 +341,10 @@ def test_a_teacher_that_is_not_there_ends_the_asking(tmp_path: Path) -> None:
     def nobody(_: Asked) -> httpx.Response:
         raise httpx.ConnectError("refused")
 
-    with scene(tmp_path, prompts(50), nobody, teachers=window(4)) as run:
+    with scene(tmp_path, prompts(1000), nobody, teachers=window(16)) as run:
         run.ask()
         assert run.causes() == ["unreachable"]
+        assert len(run.teacher.asked) <= 16 + 5, "a window of calls, and a few probes until the commits say so"
         assert "http://t.test/v1" in run.control.halts()[0].message
 
 
