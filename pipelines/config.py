@@ -181,7 +181,7 @@ class Sampling(_Part):
 
     temperature: float | None = Field(None, ge=0)
     top_p: float | None = Field(None, gt=0, le=1)
-    max_tokens: int = Field(256, ge=1)
+    max_tokens: int = Field(256, ge=1, lt=2**31)
     stop: tuple[str, ...] | None = None
     seed: int | None = Field(None, ge=0, lt=2**31)
     top_logprobs: int | None = Field(None, ge=0, le=100)
@@ -222,7 +222,7 @@ class Retry(_Part):
     timeout_s: float = Field(300, gt=0)
     deadline_s: float = Field(3600, gt=0)
     max_outage_s: float = Field(600, gt=0)
-    truncated_max_tokens: int | None = Field(None, ge=1)
+    truncated_max_tokens: int | None = Field(None, ge=1, lt=2**31)
 
 
 class Output(_Part):
