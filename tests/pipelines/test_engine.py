@@ -47,6 +47,14 @@ def window(size: int, **changed: Any) -> list[dict[str, Any]]:
     return [teacher(limits={"max_in_flight": size}, **changed)]
 
 
+def some_ticks_pass(run: Scene) -> None:
+    """For what must not happen: time enough for it to happen."""
+    published = run.control_dir / f"progress-{run.engine.journal.writer}.json"
+    for _ in range(3):
+        published.unlink(missing_ok=True)
+        eventually(published.exists, "for a few ticks to go by")
+
+
 # Asking once --------------------------------------------------------------------------------------------------------
 
 
@@ -214,9 +222,7 @@ def test_retry_after_pauses_the_whole_lane(tmp_path: Path) -> None:
     with scene(tmp_path, prompts(50), busy_once, teachers=window(1)) as run:
         futures = run.submit()
         eventually(lambda: run.counts()["paused"])
-        published = run.control_dir / f"progress-{run.engine.journal.writer}.json"
-        published.unlink(missing_ok=True)
-        eventually(published.exists, "for a few ticks to go by")
+        some_ticks_pass(run)
         assert [asked.prompt for asked in run.teacher.asked] == ["prompt 0"]
         run.control.ask_to_stop()
         wait_for(futures)
@@ -654,6 +660,32 @@ def test_an_error_while_sending_surfaces_wherever_it_happens(tmp_path: Path, cal
             future.result(20)
 
 
+def test_an_error_while_sending_again_surfaces_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def busy(_: Asked) -> httpx.Response:
+        return refuses(429, headers={"retry-after-ms": "20"})
+
+    monkeypatch.setattr(engine_module, "TICK_S", 1000.0)
+    with scene(tmp_path, prompts(1), busy) as run:
+        sent = run.engine.journal.sent
+
+        def breaks(*arguments: Any) -> int:
+            if run.engine.journal.calls:
+                raise struct.error("does not fit")
+            return sent(*arguments)
+
+        run.engine.journal.sent = breaks  # type: ignore[method-assign]
+        (future,) = run.submit()
+        with pytest.raises(struct.error, match="does not fit"):
+            future.result(20)
+
+
+def test_a_shard_of_no_known_teacher_surfaces_instead_of_hanging(tmp_path: Path) -> None:
+    with scene(tmp_path, prompts(1)) as run:
+        future = run.engine.submit(run.plan.shards[0]._replace(teacher="stranger"))
+        with pytest.raises(KeyError, match="stranger"):
+            future.result(20)
+
+
 @pytest.mark.parametrize(
     ("damage", "error"),
     [
@@ -734,6 +766,7 @@ def test_the_plan_is_read_as_the_window_has_room_for_it(tmp_path: Path, monkeypa
     with scene(tmp_path, prompts(3 * BATCH_ROWS), hold, teachers=window(8)) as run:
         futures = run.submit()
         eventually(lambda: gate.waiting == 8)
+        some_ticks_pass(run)
         assert batches == [BATCH_ROWS]
         gate.open()
         wait_for(futures)

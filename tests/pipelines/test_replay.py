@@ -278,9 +278,9 @@ def test_two_requests_that_share_their_first_64_bits_are_not_mixed_up(tmp_path: 
     run = scene(tmp_path, ["prompt"])
     request = planned(run)[0].request_id
     twin = request[:16] + "0" * 48
-    journal(run, {twin: [LATER], request: [OK]})
+    journal(run, {request: [OK], twin: [LATER]})
     found = rebuilt(run)
-    assert [row["response"] for row in found["completions"]] == ["yes"]
+    assert [(row["response"], row["attempts"]) for row in found["completions"]] == [("yes", 1)]
     assert sorted(row["request_id"] for row in found["journal"]) == sorted([request, twin])
 
 
