@@ -16,10 +16,10 @@ import fsspec
 import jinja2
 import orjson
 import pyarrow as pa
-import pyarrow.parquet as pq
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from tutelage.pipelines.config import PromptSource
+from tutelage.schemas.contracts import CalmParquetFile
 from tutelage.schemas.errors import ConfigError
 from tutelage.schemas.rows import RejectedPrompt
 
@@ -163,7 +163,7 @@ def _read_csv(uri: str, source: PromptSource) -> Iterator[tuple[int, dict[str, A
 
 def _read_parquet(uri: str, source: PromptSource) -> Iterator[tuple[int, dict[str, Any] | _Unusable]]:
     with fsspec.open(uri, "rb") as stream:
-        parquet = pq.ParquetFile(stream)
+        parquet = CalmParquetFile(stream)
         number = 0
         for batch in parquet.iter_batches(batch_size=1024, columns=_columns(parquet.schema_arrow.names, source)):
             try:
