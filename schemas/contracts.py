@@ -277,9 +277,12 @@ class ContractWriter:
 class CalmParquetFile(pq.ParquetFile):  # type: ignore[misc]
     """Reads in the thread that asks.
 
-    Arrow's pool lets go of a Python stream in a thread of its own, some time after the read. Where the interpreter ends
-    just then, that thread is ended inside C++, and the process aborts: once in twenty `verify` on a busy machine.
+    Arrow's pools let go of a Python stream in threads of their own, some time after the read. Where the interpreter
+    ends just then, such a thread is ended inside C++, and the process aborts: one `verify` in twenty on a busy machine.
     """
+
+    def __init__(self, stream: Any, *, page_checksum_verification: bool = False) -> None:
+        super().__init__(stream, pre_buffer=False, page_checksum_verification=page_checksum_verification)
 
     def read(self, columns: Sequence[str] | None = None) -> pa.Table:
         return super().read(columns, use_threads=False)

@@ -1,5 +1,6 @@
 import io
 import re
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -15,6 +16,7 @@ from tutelage.schemas.contracts import (
     FOOTER_KEY,
     LEDGER,
     ROWS_PER_GROUP,
+    CalmParquetFile,
     Contract,
     ContractWriter,
     open_parquet,
@@ -33,6 +35,38 @@ def _written(table: pa.Table, contract: Contract = COMPLETIONS) -> bytes:
     with ContractWriter(contract, stream, PATH) as writer:
         writer.write(table)
     return stream.getvalue()
+
+
+class _Watched(io.BytesIO):
+    """Notes which threads read it."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__(content)
+        self.readers: set[int] = set()
+
+    def read(self, size: int | None = -1) -> bytes:
+        self.readers.add(threading.get_ident())
+        return super().read(size)
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda parquet: parquet.read(),
+        lambda parquet: parquet.read(columns=["a"]),
+        lambda parquet: parquet.read_row_group(0),
+        lambda parquet: list(parquet.iter_batches(batch_size=10)),
+    ],
+    ids=["read", "columns", "row group", "batches"],
+)
+def test_a_file_is_read_in_the_thread_that_asks(read: Callable[[CalmParquetFile], object]) -> None:
+    stream = io.BytesIO()
+    pq.write_table(pa.table({name: range(1000) for name in "abcdefgh"}), stream)
+    calm, usual = _Watched(stream.getvalue()), _Watched(stream.getvalue())
+    read(CalmParquetFile(calm))
+    assert calm.readers == {threading.get_ident()}
+    pq.ParquetFile(usual).read()
+    assert len(usual.readers) > 1, "Arrow does not use threads of its own any more: CalmParquetFile can go"
 
 
 def _parquet(table: pa.Table) -> io.BytesIO:
