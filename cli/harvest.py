@@ -27,16 +27,18 @@ def run_harvest(
     from tutelage.cli.display import display
     from tutelage.cli.main import print_json
     from tutelage.pipelines.config import load_config
-    from tutelage.pipelines.harvest import HarvestOptions, harvest
+    from tutelage.pipelines.harvest import HarvestOptions, HarvestStopped, harvest
 
     config = load_config(config_path)
     options = HarvestOptions(runner, _for_beam(beam_args), _usd(max_usd), limit, reparse)
-    with display() as watcher:
-        report = harvest(config, options, watcher)
-    if as_json:
-        print_json(report.to_json())
-    else:
-        print_report(report)
+    show = (lambda report: print_json(report.to_json())) if as_json else print_report
+    try:
+        with display() as watcher:
+            report = harvest(config, options, watcher)
+    except HarvestStopped as stopped:
+        show(stopped.report)
+        raise
+    show(report)
     return report.exit_code
 
 

@@ -42,12 +42,7 @@ from tutelage.schemas.manifest import Manifest
 
 INTERRUPTED = 130
 """Exit code of the second Ctrl-C, as shells give it to a command that SIGINT ended."""
-FINAL_HALTS = {
-    "unauthorized": TeacherError,
-    "unreachable": TeacherError,
-    "refused": TeacherError,
-    "storage": StorageError,
-}
+FINAL_HALTS = ("unauthorized", "unreachable", "refused")
 """Reasons to stop that no second run mends by itself: the command ends with an error, after sealing what there is."""
 
 
@@ -93,6 +88,14 @@ class HarvestReport:
             "journal_torn_bytes": self.torn_bytes,
             "merkle_root": self.root,
         }
+
+
+class HarvestStopped(TeacherError):
+    """A teacher can't be asked any more. `report` says what was sealed before."""
+
+    def __init__(self, message: str, report: HarvestReport) -> None:
+        super().__init__(message)
+        self.report = report
 
 
 @dataclass(frozen=True)
@@ -226,9 +229,10 @@ class _Harvest:
         final = next((halt for halt in halts if halt.cause in FINAL_HALTS), None)
         if final:
             left = sum(report.left.values())
-            raise FINAL_HALTS[final.cause](
+            raise HarvestStopped(
                 f"{final.message}. {left:,} of {plan.requests:,} requests are left; what was answered is sealed in "
-                f"{self.folder.uri}, and the same command asks the rest"
+                f"{self.folder.uri}, and the same command asks the rest",
+                report,
             )
         return report
 

@@ -6,6 +6,7 @@ TutelageError (1)
 ├── SealBroken (4)        a dataset is not what its manifest says
 ├── ContractError (1)     a file does not keep the contract of its name and version
 ├── TeacherError (1)      a teacher can't be asked at all (nothing listens, the key is refused)
+│   └── HarvestStopped    the same, midway; carries the report of what was sealed (pipelines/harvest.py)
 ├── StorageError (1)      a folder or object store refused a write (full disk, no permission)
 └── DatasetHeld (1)       another run holds the output folder
 

@@ -562,6 +562,17 @@ def test_a_config_that_can_not_be_used_is_a_usage_error_and_leaves_no_dataset(
     assert good_stub.received == 0
 
 
+def test_a_run_that_ends_in_an_error_midway_still_says_as_json_what_it_sealed(
+    tmp_path: Path, command: Callable[..., Said]
+) -> None:
+    with StubTeacher(faults=["after=21:status=401"], latency=0.001) as stub:
+        config = config_for(tmp_path, stub, goods(60), teachers=[teacher(base_url=stub.base_url)])
+        said = command("harvest", written(config, tmp_path), "--json")
+    found = json.loads(said.out)
+    assert (said.exit_code, found["rows"]["ok"], found["stopped"][0]["cause"]) == (1, 20, "unauthorized")
+    assert "40 of 60 requests are left" in said.err
+
+
 def test_failed_rows_end_the_command_with_5_and_one_json_object(
     tmp_path: Path, command: Callable[..., Said], good_stub: StubTeacher
 ) -> None:
