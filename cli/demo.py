@@ -1,5 +1,7 @@
 """`tutelage demo`: the whole way of a row, on the embedded teacher, with the example config and prompts."""
 
+import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,9 +59,10 @@ def run_demo(directory: Path) -> int:
     typer.echo(
         f"   {directory}/README.md      the dataset card;  manifest.json: the seal;  ledger.parquet: a row a call"
     )
-    typer.echo(f"   tutelage verify {directory}")
-    typer.echo(f"   tutelage prove {directory} {rows[0]['row_id']} > proof.json")
-    typer.echo("   python docs/verify_proof.py proof.json")
+    tutelage = "tutelage" if shutil.which("tutelage") else sys.argv[0]
+    typer.echo(f"   {tutelage} verify {directory}")
+    typer.echo(f"   {tutelage} prove {directory} {rows[0]['row_id']} > proof.json")
+    typer.echo("   python3 docs/verify_proof.py proof.json")
     return broken or report.exit_code
 
 

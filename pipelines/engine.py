@@ -427,8 +427,9 @@ class _Lane:
         except asyncio.CancelledError:
             if not asking.overdue:
                 raise
-            in_all = self.engine._loop.time() - asking.first_sent
-            answer = no_answer("deadline" if in_all >= self.retry.deadline_s else "timeout")
+            # By the bound that was set, not by the clock: a timer may fire a hair before its time.
+            at_deadline = asking.overdue_at >= asking.first_sent + self.retry.deadline_s
+            answer = no_answer("deadline" if at_deadline else "timeout")
         self.engine.journal.answered(
             asking.digest,
             call_no,
