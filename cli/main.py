@@ -1,5 +1,6 @@
 """The `tutelage` command. Thin: a command parses its arguments and calls one function; heavy imports wait inside."""
 
+import itertools
 import json
 import logging
 import sys
@@ -8,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tutelage.cli import teacher, terms
+from tutelage.cli import audit, teacher, terms
 from tutelage.cli.doctor import doctor
 from tutelage.schemas.errors import TutelageError
 
@@ -18,6 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(audit.app, name="audit")
 app.add_typer(terms.app, name="terms")
 app.add_typer(teacher.app, name="teacher")
 app.command()(doctor)
@@ -68,6 +70,33 @@ def verify(dataset: Dataset, as_json: AsJson = False) -> None:
     from tutelage.cli.dataset import show_verified
 
     raise typer.Exit(show_verified(dataset, as_json))
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def fingerprint(
+    context: typer.Context,
+    datasets: Annotated[list[str], typer.Argument(metavar="DIR...", help="Dataset folders, or any fsspec URIs.")],
+    runner: Annotated[str | None, typer.Option(help="A Beam runner; default: Beam's own, in this process.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make the fingerprints that audits compare, where they are missing. Other options go to Beam."""
+    from tutelage.cli.fingerprint import run_fingerprint
+
+    # What follows the first option that we don't know is Beam's, values and all.
+    everything = [*datasets, *context.args]
+    own = list(itertools.takewhile(lambda text: not text.startswith("-"), everything))
+    raise typer.Exit(run_fingerprint(own, runner, everything[len(own) :], as_json))
+
+
+@app.command()
+def curate(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A curation policy (YAML).")],
+    as_json: AsJson = False,
+) -> None:
+    """Choose what training may use, by a policy; seal it, with a reason for every row in or out."""
+    from tutelage.cli.curate import run_curate
+
+    raise typer.Exit(run_curate(config, as_json))
 
 
 @app.command()

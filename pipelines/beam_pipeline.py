@@ -73,7 +73,7 @@ def run_pipeline(
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
         try:
             options = PipelineOptions([*QUIET_WORKERS, *beam_args])
-            pipeline = beam.Pipeline(runner=_runner(runner), options=options)
+            pipeline = beam.Pipeline(runner=runner_named(runner), options=options)
             elements = [(number, [tuple(shard) for shard in shards]) for number, shards in by_number]
             _ = pipeline | "Shards" >> beam.Create(elements, reshuffle=False) | Harvest(job, ask)
             pipeline.run().wait_until_finish()
@@ -99,7 +99,7 @@ def run_pipeline(
 
 def process_count(runner: str | None, beam_args: Sequence[str]) -> int:
     """How many processes the given Beam options ask for: the teachers' limits are divided by it."""
-    _runner(runner)  # its module brings options of its own
+    runner_named(runner)  # its module brings options of its own
     options = PipelineOptions(list(beam_args))
     parsers: list[argparse.ArgumentParser] = []
     try:
@@ -127,7 +127,8 @@ def process_count(runner: str | None, beam_args: Sequence[str]) -> int:
     return int(count)
 
 
-def _runner(name: str | None) -> Any:
+def runner_named(name: str | None) -> Any:
+    """The runner of that name; without one Beam's own, in this process."""
     if name is None:
         return FnApiRunner()
     try:

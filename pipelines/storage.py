@@ -48,7 +48,7 @@ class Folder:
         directory, slash, wanted = pattern.rpartition("/")
         try:
             entries = self.fs.ls(self.path(directory), detail=True)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
         names = [entry["name"].rsplit("/", 1)[-1] for entry in entries if entry["type"] != "directory"]
         return sorted(f"{directory}{slash}{name}" for name in fnmatch.filter(names, wanted))

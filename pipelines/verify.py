@@ -8,7 +8,7 @@ import orjson
 
 from tutelage.pipelines.dataset_files import COMPLETIONS_FILES, PATTERNS, UNSEALED_SEGMENTS, digest_of
 from tutelage.pipelines.erasure import left_behind
-from tutelage.pipelines.seal import required_manifest
+from tutelage.pipelines.seal import read_manifest, required_manifest
 from tutelage.pipelines.sealed_rows import Leaf, completions_of, keeps_its_leaf, root_of, tombstones_of
 from tutelage.pipelines.storage import Folder
 from tutelage.schemas.canonical import sha256_hex
@@ -53,6 +53,18 @@ def verify(folder: Folder) -> Verified:
     problems += left_behind(folder, tombstones)
     problems += _chain_problems(folder, manifest)
     return Verified(manifest, outcomes.total(), problems)
+
+
+def seal_problems(folder: Folder) -> list[str]:
+    """Whether the files are those that were sealed, byte for byte; quicker than `verify`, which reads every row too.
+
+    Equal bytes are equal rows, so it misses nothing that happened after the seal; it does not check the seal itself.
+    """
+    try:
+        manifest = read_manifest(folder)
+    except (SealBroken, ContractError) as error:
+        return [str(error)]
+    return list(_file_problems(folder, manifest)) if manifest else [f"{MANIFEST}: is missing, so it was never sealed"]
 
 
 def _file_problems(folder: Folder, manifest: Manifest) -> Iterator[str]:

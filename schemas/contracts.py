@@ -185,8 +185,104 @@ LEDGER = _contract(
     },
     nullable="prompt_tokens completion_tokens cached_tokens reasoning_tokens",
 )
+ADOPTED = Contract(
+    "adopted",
+    1,
+    rows.Completion,
+    pa.schema(
+        [field if field.name == "row_id" else field.with_nullable(True) for field in COMPLETIONS.schema],
+        metadata={FOOTER_KEY: b"adopted/1"},
+    ),
+)
+"""A foreign table in the columns of completions: what it does not have is null, never made up."""
+PERMUTATIONS = 112
+SIGNATURE = pa.binary(4 * PERMUTATIONS)
+_TEXT_FACTS = {"sha256": pa.string(), "chars": pa.int64(), "words": pa.int64(), "language": pa.string()}
+FINGERPRINTS = _contract(
+    "fingerprints",
+    1,
+    rows.Fingerprint,
+    {
+        "row_id": pa.string(),
+        "prompt_id": pa.string(),
+        "teacher": pa.string(),
+        **{f"response_{fact}": kind for fact, kind in _TEXT_FACTS.items()},
+        "response_signature": SIGNATURE,
+        "opening": pa.string(),
+        "self_identification": _STRINGS,
+        **{f"prompt_{fact}": kind for fact, kind in _TEXT_FACTS.items()},
+        "prompt_signature": SIGNATURE,
+    },
+    nullable="prompt_id teacher response_language response_signature prompt_language prompt_signature",
+)
+DUPLICATE_PAIRS = _contract(
+    "duplicate-pairs",
+    1,
+    rows.DuplicatePair,
+    {
+        "left_id": pa.string(),
+        "right_id": pa.string(),
+        "jaccard": pa.float64(),
+        "left_dataset": pa.string(),
+        "right_dataset": pa.string(),
+    },
+)
+DUPLICATE_CLUSTERS = _contract(
+    "duplicate-clusters",
+    1,
+    rows.DuplicateMember,
+    {
+        "cluster_id": pa.string(),
+        "dataset": pa.string(),
+        "row_id": pa.string(),
+        "kind": pa.string(),
+        "size": pa.int64(),
+    },
+)
+CONTAMINATION_HITS = _contract(
+    "contamination-hits",
+    1,
+    rows.ContaminationHit,
+    {
+        **dict.fromkeys(("dataset", "row_id", "part", "benchmark", "item_id", "item_field", "method"), pa.string()),
+        "share": pa.float64(),
+        "row_text": pa.string(),
+        "item_text": pa.string(),
+    },
+)
+FINDINGS = _contract(
+    "findings",
+    1,
+    rows.Finding,
+    {
+        **dict.fromkeys(("audit", "rule", "severity", "dataset", "message"), pa.string()),
+        "rows": pa.int64(),
+        "row_ids": _STRINGS,
+        "evidence": pa.string(),
+        "threshold": pa.string(),
+        "threshold_source": pa.string(),
+        "error_rate": pa.float64(),
+        "error_rate_source": pa.string(),
+        "cannot_tell": pa.string(),
+        "code_version": pa.string(),
+    },
+    nullable="threshold threshold_source error_rate error_rate_source",
+)
+DECISIONS = _contract(
+    "decisions",
+    1,
+    rows.Decision,
+    dict.fromkeys(rows.Decision._fields, pa.string()),
+    nullable="detail split prompt_cluster",
+)
 
-CONTRACTS = {contract.name: contract for contract in (PLAN, REJECTED, JOURNAL, COMPLETIONS, FAILED, LEDGER)}
+CONTRACTS = {
+    contract.name: contract
+    for contract in (
+        *(PLAN, REJECTED, JOURNAL, COMPLETIONS, FAILED, LEDGER),
+        *(ADOPTED, FINGERPRINTS, DUPLICATE_PAIRS, DUPLICATE_CLUSTERS, CONTAMINATION_HITS, FINDINGS, DECISIONS),
+    )
+}
 
 
 def table_of(contract: Contract, records: Sequence[Any], path: str = "a table") -> pa.Table:
@@ -256,6 +352,10 @@ class ContractWriter:
             use_dictionary=True,
         )
 
+    def note(self, entries: dict[str, str]) -> None:
+        """Puts entries of the caller's own into the footer, beside the contract."""
+        self._writer.add_key_value_metadata(entries)
+
     def write(self, table: pa.Table) -> None:
         check_schema(self.contract, table.schema, self.path)
         try:
@@ -292,6 +392,17 @@ class CalmParquetFile(pq.ParquetFile):  # type: ignore[misc]
 
     def iter_batches(self, batch_size: int = 65536, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         return super().iter_batches(batch_size, columns=columns, use_threads=False)  # type: ignore[no-any-return]
+
+
+def contract_of(stream: Any) -> str:
+    """The name of the contract that a Parquet file's footer states, empty where it states none or can't be read."""
+    try:
+        label = (pq.read_schema(stream).metadata or {}).get(FOOTER_KEY, b"")
+    except (pa.ArrowException, OSError, ValueError):
+        return ""
+    finally:
+        stream.seek(0)
+    return str(label.decode(errors="replace").partition("/")[0])
 
 
 def open_parquet(contract: Contract, stream: Any, path: str) -> CalmParquetFile:

@@ -147,3 +147,101 @@ class LedgerEntry(NamedTuple):
     usd_per_million_output_tokens: Decimal
     cost_usd: Decimal
     cost_basis: str
+
+
+class Fingerprint(NamedTuple):
+    """What audits compare of a row instead of its texts (`text` and `shingles` say how). The prompt is what the user
+    said: the messages with that role, joined by a line break. A signature is null where the text has no word."""
+
+    row_id: str
+    prompt_id: str | None
+    teacher: str | None
+    response_sha256: str
+    response_chars: int
+    response_words: int
+    response_language: str | None
+    response_signature: bytes | None
+    opening: str
+    self_identification: Sequence[str]
+    prompt_sha256: str
+    prompt_chars: int
+    prompt_words: int
+    prompt_language: str | None
+    prompt_signature: bytes | None
+
+
+class DuplicatePair(NamedTuple):
+    """Two texts that are alike. `jaccard` is exact over their sets of 5-word shingles; equal texts have 1."""
+
+    left_id: str
+    right_id: str
+    jaccard: float
+    left_dataset: str
+    right_dataset: str
+
+
+class DuplicateMember(NamedTuple):
+    """A row of a cluster. `cluster_id` is the row id of its representative, the smallest in the cluster; `kind` is
+    `exact` where all the cluster's texts are equal, else `near`."""
+
+    cluster_id: str
+    dataset: str
+    row_id: str
+    kind: str
+    size: int
+
+
+class ContaminationHit(NamedTuple):
+    """A row that holds text of an evaluation set. `part` is `prompt` or `response`; `method` is `exact`, `ngram` or
+    `near`; `share` is the share of the item's text that was found, by that method."""
+
+    dataset: str
+    row_id: str
+    part: str
+    benchmark: str
+    item_id: str
+    item_field: str
+    method: str
+    share: float
+    row_text: str
+    item_text: str
+
+
+SEVERITIES = ("info", "warning", "error")
+MAX_FINDING_ROW_IDS = 10_000
+
+
+class Finding(NamedTuple):
+    """What an audit found, in the one shape that all of them report in.
+
+    `rule` is the audit's name, a dot and the check's. `rows` counts the rows concerned; `row_ids` names them, at most
+    MAX_FINDING_ROW_IDS, smallest first. `evidence` is canonical JSON. `error_rate` is the measured share of wrong
+    findings on material that `error_rate_source` names, null where nobody measured it.
+    """
+
+    audit: str
+    rule: str
+    severity: str
+    dataset: str
+    message: str
+    rows: int
+    row_ids: Sequence[str]
+    evidence: str
+    threshold: str | None
+    threshold_source: str | None
+    error_rate: float | None
+    error_rate_source: str | None
+    cannot_tell: str
+    code_version: str
+
+
+class Decision(NamedTuple):
+    """Why a row of a parent dataset is in the curated set, or out of it. `split` is null where it is out."""
+
+    dataset: str
+    row_id: str
+    decision: str
+    reason: str
+    detail: str | None
+    split: str | None
+    prompt_cluster: str | None

@@ -1,0 +1,29 @@
+import pytest
+
+from tutelage.pipelines.language import guess_language
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("The weather is nice today, and we are going for a walk in the park.", "en"),
+        ("Le temps est agréable aujourd'hui et nous allons nous promener.", "fr"),
+        ("Das Wetter ist heute schön, und wir gehen im Park spazieren.", "de"),
+        ("El tiempo es agradable hoy y vamos a pasear por el parque.", "es"),
+        ("Сегодня хорошая погода, и мы идём гулять в парк.", "ru"),
+        ("今天天气很好,我们去公园散步吧。", "zh"),
+        ("今日は天気がいいので、公園へ散歩に行きましょう。", "ja"),
+        ("आज मौसम अच्छा है और हम पार्क में टहलने जा रहे हैं।", "hi"),
+    ],
+)
+def test_a_sentence_is_told(text: str, language: str) -> None:
+    assert guess_language(text) == language
+
+
+@pytest.mark.parametrize("text", ["", "42", "Yes.", "x = f(y) + 1", "!!! ??? ...", "https://a.b/c?d=e", "OK, no"])
+def test_what_is_too_short_or_no_language_gets_no_guess(text: str) -> None:
+    assert guess_language(text) is None
+
+
+def test_a_text_of_many_lines_is_read_like_one() -> None:
+    assert guess_language("Les chats\n\nsont des animaux\nque nous aimons beaucoup\r\n") == "fr"
