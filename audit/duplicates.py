@@ -146,6 +146,7 @@ class _Audit(NamedTuple):
         return self.left_datasets > 0
 
     def _load(self, within: str) -> dict[str, int]:
+        """Table `arrived`; says how many documents there are, and how many rows have a text without a word."""
         schema = pa.schema(
             [
                 ("row_no", pa.int64()),
@@ -160,39 +161,36 @@ class _Audit(NamedTuple):
         )
         names = pa.table({"dataset_no": range(len(self.inputs)), "dataset": [item.name for item in self.inputs]})
         self.connection.register("datasets", names)
-        self.connection.register("arriving", pa.RecordBatchReader.from_batches(schema, self._batches(schema, within)))
+        empty: list[int] = []
+        batches = self._batches(within, empty)
+        self.connection.register("arriving", pa.RecordBatchReader.from_batches(schema, batches))
         run(self.connection, "duplicates/00_arrived")
         self.connection.unregister("arriving")
-        counts: dict[str, int] = fetch(self.connection, "duplicates/00_counts")[0]
-        return counts
+        return {**fetch(self.connection, "duplicates/00_counts")[0], "empty": sum(empty)}
 
-    def _batches(self, schema: pa.Schema, within: str) -> Iterator[pa.RecordBatch]:
+    def _batches(self, within: str, empty: list[int]) -> Iterator[pa.RecordBatch]:
         facts = [f"{self.part}_{fact}" for fact in ("sha256", "words", "signature")]
+        parted_by = {"prompt": "prompt_id", "teacher": "teacher"}.get(within)
         for dataset_no, first, batch in fingerprint_batches(self.inputs, ["row_id", "prompt_id", "teacher", *facts]):
-            rows = batch.num_rows
-            sha256, words, signatures = (batch[name] for name in facts)
-            digests = band_digests(signatures_of(signatures), self.banding)
-            owner = batch["row_id"]
-            if self.part == "prompt":
-                owner = pc.coalesce(batch["prompt_id"], owner)
-            part = (
-                pa.nulls(rows, pa.string())
-                if within == "all"
-                else batch["prompt_id" if within == "prompt" else "teacher"]
-            )
-            yield pa.RecordBatch.from_arrays(
-                [
-                    pa.array(np.arange(first, first + rows)),
-                    pa.array(np.full(rows, dataset_no, np.int32)),
-                    batch["row_id"],
-                    owner,
+            numbers = pa.array(np.arange(first, first + batch.num_rows))
+            has_words = pc.greater(batch[facts[1]], 0)
+            empty.append(batch.num_rows - pc.sum(has_words).as_py())
+            numbers, texts = numbers.filter(has_words), batch.filter(has_words)
+            nothing = pa.nulls(texts.num_rows, pa.string())
+            digests = band_digests(signatures_of(texts[facts[2]]), self.banding)
+            yield pa.record_batch(
+                {
+                    "row_no": numbers,
+                    "dataset_no": pa.array(np.full(texts.num_rows, dataset_no, np.int32)),
+                    "row_id": texts["row_id"],
+                    # A prompt is compared once, whoever answered it.
+                    "owner": pc.coalesce(texts["prompt_id"], texts["row_id"]) if self.part == "prompt" else nothing,
                     # No prompt and no teacher are a part of their own.
-                    pc.fill_null(part, ""),
-                    sha256,
-                    words,
-                    pa.FixedSizeListArray.from_arrays(pa.array(digests.reshape(-1)), self.banding.bands),
-                ],
-                schema=schema,
+                    "part": pc.fill_null(texts[parted_by] if parted_by else nothing, ""),
+                    "sha256": texts[facts[0]],
+                    "words": texts[facts[1]],
+                    "digests": pa.FixedSizeListArray.from_arrays(pa.array(digests.reshape(-1)), self.banding.bands),
+                }
             )
 
     def _find_candidates(self) -> int:

@@ -47,7 +47,8 @@ def shingle_sets(texts: pa.Array | Sequence[str]) -> Iterator[npt.NDArray[np.uin
         hashes, offsets = normal.shingles(SHINGLE_WORDS)
         places = offsets.tolist()
         for start, stop in itertools.pairwise(places):
-            shingles = np.sort(hashes[start:stop])
+            shingles = hashes[start:stop]
+            shingles.sort()
             is_first = np.empty(len(shingles), bool)
             is_first[:1] = True
             np.not_equal(shingles[1:], shingles[:-1], out=is_first[1:])

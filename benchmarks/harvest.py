@@ -4,16 +4,13 @@ python benchmarks/harvest.py [all|cpu|utilisation|memory|help] [--quick] [--roun
 """
 
 import argparse
-import os
-import platform
 import time
-from pathlib import Path
 
 import cpu
 import help_time
 import memory
 import utilisation
-from report import Goal, goals_table
+from report import Goal, goals_table, machine
 
 PARTS = ("cpu", "utilisation", "memory", "help")
 
@@ -28,8 +25,7 @@ def main() -> None:
     parser.add_argument("--only-ours", action="store_true", help="`cpu` without curator and distilabel")
     args = parser.parse_args()
     started = time.monotonic()
-    print(f"{_processor()}, {os.cpu_count()} CPUs, Linux {platform.release()}, Python {platform.python_version()}")
-    print(f"load before: {os.getloadavg()[0]:.2f}\n")
+    print(machine())
     goals: list[Goal] = []
     for part in PARTS if args.part == "all" else (args.part,):
         if part == "cpu":
@@ -43,12 +39,6 @@ def main() -> None:
             goals += help_time.run(quick=args.quick)
     print(goals_table(goals))
     print(f"took {time.monotonic() - started:.0f} s" + (" (--quick: no figures to quote)" if args.quick else ""))
-
-
-def _processor() -> str:
-    facts = Path("/proc/cpuinfo").read_text().splitlines()
-    names = [fact.partition(":")[2].strip() for fact in facts if fact.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 if __name__ == "__main__":

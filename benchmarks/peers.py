@@ -1,6 +1,6 @@
 """Makes one venv a peer, from its frozen requirements, so that no peer's pins bend another's or ours.
 
-python benchmarks/peers.py            makes what is missing (about three minutes, 1.5 GB)
+python benchmarks/peers.py            makes what is missing (about five minutes, 3 GB)
 """
 
 import shutil
@@ -11,7 +11,8 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 VENVS = HERE / ".venvs"
-PEERS = ("aiohttp", "curator", "distilabel")
+HARVEST_PEERS = ("aiohttp", "curator", "distilabel")
+AUDIT_PEERS = ("text_dedup", "datasketch", "datatrove")
 
 
 def python_of(peer: str) -> Path:
@@ -43,5 +44,5 @@ def python_of(peer: str) -> Path:
 
 
 if __name__ == "__main__":
-    for name in PEERS:
+    for name in HARVEST_PEERS + AUDIT_PEERS:
         print(python_of(name))

@@ -1,6 +1,9 @@
-"""Plain-text tables, and goals beside what was measured."""
+"""Plain-text tables, goals beside what was measured, and the machine that it was measured on."""
 
+import os
+import platform
 from collections.abc import Sequence
+from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
@@ -40,3 +43,13 @@ def goals_table(goals: Sequence[Goal]) -> str:
         for goal in goals
     ]
     return table(["figure", "found", "goal", ""], rows)
+
+
+def machine() -> str:
+    """Two lines: processor, CPUs and versions; and the load, which says whether the figures can be trusted."""
+    facts = Path("/proc/cpuinfo").read_text().splitlines()
+    names = [fact.partition(":")[2].strip() for fact in facts if fact.startswith("model name")]
+    return (
+        f"{names[0] if names else platform.machine()}, {os.cpu_count()} CPUs, Linux {platform.release()}, "
+        f"Python {platform.python_version()}\nload before: {os.getloadavg()[0]:.2f}\n"
+    )

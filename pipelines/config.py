@@ -1,63 +1,24 @@
 """The harvest config: one YAML file a job, checked before anything else happens."""
 
-import difflib
 import os
 import re
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, field_validator, model_validator
 
+from tutelage.pipelines.config_file import Names, Section, Uri, Uris, check_config, read_config, schema_of
 from tutelage.schemas.canonical import canonical_json
 from tutelage.schemas.errors import ConfigError
-from tutelage.schemas.strict_yaml import load_strict_yaml
 from tutelage.schemas.terms_resolution import Override, Policy
 
 PicoUsd = int
 """1e-12 USD: a price of 1 USD per million tokens is 1,000,000 of these a token, and every cost is exact."""
 
 
-_SIGNED = re.compile(r"(?i)(^|[&_-])(sig|signature|token|key|secret|password|credential)=")
-
-
-def _no_password(uri: str) -> str:
-    # URIs of files stand in rows and in the run record, for all to read.
-    try:
-        parts = urlsplit(uri)
-        secret = parts.password is not None or _SIGNED.search(parts.query if parts.scheme else "") is not None
-    except ValueError:
-        secret = False
-    if secret:
-        raise ValueError("has a password in it; give it to fsspec another way (its own config, or the environment)")
-    return uri
-
-
-def _as_several(value: Any) -> Any:
-    return (value,) if isinstance(value, str) else value
-
-
-_OneIsEnough = BeforeValidator(_as_several, json_schema_input_type=str | list[str])
-Uri = Annotated[str, Field(min_length=1), AfterValidator(_no_password)]
-Uris = Annotated[tuple[Uri, ...], Field(min_length=1), _OneIsEnough]
-Names = Annotated[tuple[str, ...], _OneIsEnough]
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class PromptSource(_Part):
+class PromptSource(Section):
     """Prompts to ask: jsonl, csv or parquet; one file, many, or a glob; any fsspec URI.
 
     A row has `messages` (a list of {role, content}) or text in `text_field`; or `template` (Jinja, sandboxed) makes the
@@ -72,7 +33,7 @@ class PromptSource(_Part):
     system: str | None = None
 
 
-class Limits(_Part):
+class Limits(Section):
     """What the teacher allows. In a run of several processes each takes its share."""
 
     max_in_flight: int = Field(64, ge=1, le=10_000)
@@ -80,7 +41,7 @@ class Limits(_Part):
     tokens_per_minute: int | None = Field(None, ge=1)
 
 
-class Prices(_Part):
+class Prices(Section):
     """USD per million tokens. `cached_input` defaults to `input`, and is never above it: budgets reserve at `input`."""
 
     input: Decimal = Field(Decimal(0), ge=0, decimal_places=6)
@@ -110,7 +71,7 @@ class PicoPrices(NamedTuple):
         return self.input * fresh + self.cached_input * cached_tokens + self.output * completion_tokens
 
 
-class Teacher(_Part):
+class Teacher(Section):
     name: str
     protocol: Literal["openai-chat", "openai-completions", "anthropic-messages"]
     base_url: str
@@ -176,7 +137,7 @@ class Teacher(_Part):
         return key
 
 
-class Sampling(_Part):
+class Sampling(Section):
     """What is asked of the teacher with every prompt. `samples` answers a prompt, each with `seed` + its index."""
 
     temperature: float | None = Field(None, ge=0)
@@ -207,14 +168,14 @@ class Sampling(_Part):
         return chosen
 
 
-class Budget(_Part):
+class Budget(Section):
     """Hard caps for the whole dataset, all its runs together."""
 
     max_usd: Decimal | None = Field(None, ge=0)
     max_tokens_total: int | None = Field(None, ge=0)
 
 
-class Retry(_Part):
+class Retry(Section):
     """`timeout_s` bounds one call, `deadline_s` one request with all its calls. A truncated answer is asked again once
     with `truncated_max_tokens`, if set."""
 
@@ -225,13 +186,13 @@ class Retry(_Part):
     truncated_max_tokens: int | None = Field(None, ge=1, lt=2**31)
 
 
-class Output(_Part):
+class Output(Section):
     uri: Uri
     shards: int = Field(8, ge=1, le=10_000)
     commit_interval_s: float = Field(0.2, ge=0, le=60)
 
 
-class HarvestConfig(_Part):
+class HarvestConfig(Section):
     version: Literal[1]
     prompts: tuple[PromptSource, ...] = Field(min_length=1)
     teachers: tuple[Teacher, ...] = Field(min_length=1, max_length=250)
@@ -274,81 +235,15 @@ class HarvestConfig(_Part):
 
 def load_config(path: str | Path) -> HarvestConfig:
     """Reads and checks a config file; every problem at once, an unknown key with the nearest known one."""
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: can't be read ({error}); `tutelage init` writes a config to start from") from error
-    try:
-        found = load_strict_yaml(text)
-    except ValueError as error:
-        raise ConfigError(f"{path}: can't be read as YAML: {error}; mend that place") from error
-    if not isinstance(found, dict):
-        holds = "nothing" if found is None else type(found).__name__
-        raise ConfigError(f"{path}: holds {holds}, a mapping with version, prompts, teachers… was wanted")
-    return parse_config(found, str(path))
+    return read_config(
+        HarvestConfig, path, "version, prompts, teachers…", "`tutelage init` writes a config to start from"
+    )
 
 
 def parse_config(found: dict[str, Any], path: str) -> HarvestConfig:
-    try:
-        return HarvestConfig.model_validate(found)
-    except ValidationError as error:
-        items = error.errors()
-        # A list whose only entry is wrong is no empty list, though pydantic says so too.
-        spurious = {item["loc"][:depth] for item in items for depth in range(len(item["loc"]))}
-        wrong = [item for item in items if item["type"] != "too_short" or item["loc"] not in spurious]
-        raise ConfigError("\n".join(f"{path}: {_problem(item)}" for item in wrong)) from None
+    return check_config(HarvestConfig, found, path)
 
 
 def config_schema() -> dict[str, Any]:
     """JSON Schema of a config file, for editors; docs/config.schema.json is this."""
-    schema = HarvestConfig.model_json_schema()
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "tutelage harvest config"}
-
-
-_PLAINLY = {
-    "tuple_type": "a list was wanted",
-    "model_type": "a mapping was wanted",
-    "dict_type": "a mapping was wanted",
-    "string_type": "text was wanted",
-    "too_short": "at least one entry was wanted",
-}
-
-
-def _problem(item: Any) -> str:
-    steps, model = _way(item["loc"])
-    place = ".".join(steps) or "the config"
-    if item["type"] == "extra_forbidden":
-        known = list(model.model_fields)
-        near = difflib.get_close_matches(steps[-1], known, 1, 0.5)
-        return f"unknown key {place!r}; " + (f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}")
-    if item["type"] == "missing":
-        return f"{place} is missing"
-    message = str(item["msg"]).removeprefix("Value error, ")
-    if item["type"] == "value_error":
-        return f"{place}: {message}"
-    # Text is not repeated: it could be a pasted secret.
-    value = item["input"]
-    found = str(value) if isinstance(value, int | float | Decimal) else type(value).__name__
-    wanted = _PLAINLY.get(item["type"]) or message.replace("Input should be", "it should be")
-    return f"{place}: found {found}, {wanted}"
-
-
-def _way(location: tuple[Any, ...]) -> tuple[list[str], type[BaseModel]]:
-    """The keys that lead to a place, without pydantic's names for the branches of a union, and the model around it."""
-    steps: list[str] = []
-    model: type[BaseModel] = HarvestConfig
-    inner: type[BaseModel] | None = model
-    for step in location:
-        if isinstance(step, int):
-            steps.append(str(step))
-        elif inner is not None:
-            steps.append(step)
-            model = inner
-            inner = _model_in(model.model_fields[step].annotation) if step in model.model_fields else None
-    return steps, model
-
-
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next(filter(None, map(_model_in, getattr(annotation, "__args__", ()))), None)
+    return schema_of(HarvestConfig, "tutelage harvest config")

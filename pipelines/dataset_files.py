@@ -6,13 +6,12 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tutelage.pipelines.plan import REJECTED_FILE
 from tutelage.pipelines.storage import Folder
 from tutelage.schemas.contracts import COMPLETIONS, FAILED, JOURNAL, LEDGER, PLAN, REJECTED, Contract, check_version
 from tutelage.schemas.manifest import TOMBSTONES
 
 COMPLETIONS_FILES, FAILED_FILES = "completions/*.parquet", "failed/*.parquet"
-LEDGER_FILE, RUN_FILE = "ledger.parquet", "run.json"
+LEDGER_FILE, REJECTED_FILE, RUN_FILE = "ledger.parquet", "rejected.parquet", "run.json"
 CARD_FILE, LICENSE_FILE, CROISSANT_FILE = "README.md", "LICENSE.md", "croissant.json"
 TABLES: tuple[tuple[str, Contract], ...] = (
     ("plan/*.parquet", PLAN),

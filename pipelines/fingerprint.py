@@ -6,6 +6,7 @@ Only files without a fingerprint, or whose bytes changed since, are read: an app
 docs/decisions/0012-fingerprints.md says what a fingerprint is made of, and why.
 """
 
+from array import array
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ import pyarrow.parquet as pq
 import rensa
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from tutelage.pipelines.beam_pipeline import QUIET_WORKERS, runner_named
+from tutelage.pipelines.beam_runners import QUIET_WORKERS, runner_named
 from tutelage.pipelines.dataset_files import COMPLETIONS_FILES, digest_of
 from tutelage.pipelines.language import guess_language
 from tutelage.pipelines.self_identification import WORTH_A_LOOK, self_identifications
@@ -44,7 +45,7 @@ FORM = (
     f"{TEXT_FORM} {SHINGLE_FORM} {SHINGLE_WORDS} words, rensa R-MinHash {rensa.RMinHash.ALGORITHM_VERSION} seed {SEED}"
 )
 SOURCE_KEY, FORM_KEY = "tutelage.source_sha256", "tutelage.fingerprint_form"
-LANGUAGES_KEY = "tutelage.languages"
+FACTS_KEY = "tutelage.facts"
 BYTES_AT_ONCE = 32 << 20
 COLUMNS = ("row_id", "prompt_id", "teacher", "messages", "response")
 
@@ -55,11 +56,11 @@ class Fingerprinted(NamedTuple):
 
 
 def fingerprint_dataset(
-    folder: Folder, runner: str | None = None, beam_args: Sequence[str] = (), *, languages: bool = True
+    folder: Folder, runner: str | None = None, beam_args: Sequence[str] = (), *, likeness_only: bool = False
 ) -> Fingerprinted:
     """Makes what is missing in `fingerprints/`, and removes what has no file of completions any more.
 
-    `languages=False` leaves the guesses of the languages null, which cost as much as all the rest; a later call that
+    `likeness_only` leaves languages and self-identification null, which cost more than all the rest; a later call that
     wants them makes the file anew.
     """
     names = folder.list(COMPLETIONS_FILES)
@@ -69,7 +70,7 @@ def fingerprint_dataset(
     missing = [
         (name, digest)
         for made, name in wanted.items()
-        if not _stands(folder, made, digest := digest_of(folder, name).sha256, languages)
+        if not _stands(folder, made, digest := digest_of(folder, name).sha256, likeness_only)
     ]
     if missing:
         with folder.held():
@@ -79,36 +80,36 @@ def fingerprint_dataset(
                     pipeline
                     | "Files" >> beam.Create(missing, reshuffle=False)
                     | "Spread" >> beam.Reshuffle()
-                    | "Fingerprint" >> beam.ParDo(_Fingerprint(folder, languages))
+                    | "Fingerprint" >> beam.ParDo(_Fingerprint(folder, likeness_only))
                 )
     return Fingerprinted(len(names), len(names) - len(missing))
 
 
 class _Fingerprint(beam.DoFn):
-    def __init__(self, folder: Folder, languages: bool) -> None:
-        self._folder, self._languages = folder, languages
+    def __init__(self, folder: Folder, likeness_only: bool) -> None:
+        self._folder, self._likeness_only = folder, likeness_only
 
     def process(self, element: tuple[str, str]) -> None:
         name, digest = element
-        fingerprint_file(self._folder, name, digest, languages=self._languages)
+        fingerprint_file(self._folder, name, digest, likeness_only=self._likeness_only)
 
 
-def fingerprint_file(folder: Folder, name: str, source_sha256: str, *, languages: bool = True) -> None:
+def fingerprint_file(folder: Folder, name: str, source_sha256: str, *, likeness_only: bool = False) -> None:
     """One file of completions (or of adopted rows), some rows in memory at a time."""
     made = _fingerprint_name(name)
     with folder.open(name) as source:
         contract = ADOPTED if contract_of(source) == ADOPTED.name else COMPLETIONS
         parquet = open_parquet(contract, source, folder.path(name))
         with folder.replacing(made) as stream, ContractWriter(FINGERPRINTS, stream, folder.path(made)) as writer:
-            writer.note({SOURCE_KEY: source_sha256, FORM_KEY: FORM, LANGUAGES_KEY: str(languages)})
+            writer.note({SOURCE_KEY: source_sha256, FORM_KEY: FORM, FACTS_KEY: "likeness" if likeness_only else "all"})
             for batch in parquet.iter_batches(_rows_at_once(parquet), columns=COLUMNS):
-                writer.write(fingerprints_of(batch, languages=languages))
+                writer.write(fingerprints_of(batch, likeness_only=likeness_only))
 
 
-def fingerprints_of(batch: pa.RecordBatch, *, languages: bool = True) -> pa.Table:
+def fingerprints_of(batch: pa.RecordBatch, *, likeness_only: bool = False) -> pa.Table:
     """Rows of FINGERPRINTS for rows that have `row_id`, `prompt_id`, `teacher`, `messages` and `response`."""
-    response, first_words, said = _facts(batch["response"], languages)
-    prompt, _, _ = _facts(prompt_texts(batch["messages"]), languages)
+    response, first_words, said = _facts(batch["response"], likeness_only)
+    prompt, _, _ = _facts(prompt_texts(batch["messages"]), likeness_only)
     columns = {
         **{name: batch[name] for name in ("row_id", "prompt_id", "teacher")},
         **{f"response_{name}": values for name, values in response.items()},
@@ -123,13 +124,15 @@ def minhash(shingles: Shingles) -> pa.Array:
     """Signatures of PERMUTATIONS little-endian uint32, null for a text without a shingle. About 15 us a text."""
     places = shingles.offsets.astype(np.uint64)
     digests = rensa.RMinHash.digest_matrix_from_flat_token_hashes(shingles.hashes, places, PERMUTATIONS, SEED)
-    packed = np.array(digests.to_rows(), dtype="<u4").reshape(-1, PERMUTATIONS).tobytes()
+    # By way of `array`, twice as quick as an array of numpy from a list of lists.
+    native = np.frombuffer(b"".join([array("I", row).tobytes() for row in digests.to_rows()]), np.uintc)
+    packed = native.astype("<u4", copy=False).tobytes()
     empty = pa.array(np.diff(shingles.offsets) == 0)
     signatures = pa.FixedSizeBinaryArray.from_buffers(SIGNATURE, len(empty), [None, pa.py_buffer(packed)])
     return pc.if_else(empty, pa.scalar(None, SIGNATURE), signatures)
 
 
-def _facts(texts: pa.Array, languages: bool) -> tuple[dict[str, pa.Array], pa.Array, pa.Array]:
+def _facts(texts: pa.Array, likeness_only: bool) -> tuple[dict[str, pa.Array], pa.Array, pa.Array]:
     """The facts of each text, its first words, and what it says of its speaker. Equal texts are looked at once."""
     encoded = pc.fill_null(texts, "").dictionary_encode()
     distinct, places = encoded.dictionary, encoded.indices
@@ -139,15 +142,15 @@ def _facts(texts: pa.Array, languages: bool) -> tuple[dict[str, pa.Array], pa.Ar
         sha256 += normal.sha256()
         counts.append(normal.word_counts())
         openings.append(_openings(normal))
-        said += _said(normal)
+        said += [None] * len(normal.word_counts()) if likeness_only else _said(normal)
         signatures.append(minhash(normal.shingles(SHINGLE_WORDS)))
     facts = {
         "sha256": pa.array(sha256, pa.string()),
         "chars": pc.cast(pc.utf8_length(distinct), pa.int64()),
         "words": pa.array(np.concatenate(counts) if counts else [], pa.int64()),
-        "language": pa.array(map(guess_language, distinct.to_pylist()), pa.string())
-        if languages
-        else pa.nulls(len(distinct), pa.string()),
+        "language": pa.nulls(len(distinct), pa.string())
+        if likeness_only
+        else pa.array(map(guess_language, distinct.to_pylist()), pa.string()),
         "signature": pa.concat_arrays(signatures) if signatures else pa.array([], SIGNATURE),
     }
     first_words = pa.array([words for some in openings for words in some], pa.string())
@@ -184,8 +187,8 @@ def _rows_at_once(parquet: CalmParquetFile) -> int:
     return max(1, min(8192, BYTES_AT_ONCE * int(metadata.num_rows) // max(size, 1)))
 
 
-def _stands(folder: Folder, made: str, source_sha256: str, languages: bool) -> bool:
-    """Whether a fingerprint is there, of these bytes, in this form, and with languages where they are wanted."""
+def _stands(folder: Folder, made: str, source_sha256: str, likeness_only: bool) -> bool:
+    """Whether a fingerprint is there, of these bytes, in this form, and with all facts where they are wanted."""
     if not folder.exists(made):
         return False
     with folder.open(made) as stream:
@@ -193,7 +196,7 @@ def _stands(folder: Folder, made: str, source_sha256: str, languages: bool) -> b
             notes = pq.ParquetFile(stream).metadata.metadata or {}
         except (pa.ArrowException, OSError):
             return False
-    if languages and notes.get(LANGUAGES_KEY.encode()) != b"True":
+    if not likeness_only and notes.get(FACTS_KEY.encode()) != b"all":
         return False
     return (notes.get(SOURCE_KEY.encode()), notes.get(FORM_KEY.encode())) == (source_sha256.encode(), FORM.encode())
 

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from tutelage.pipelines.config import HarvestConfig, PicoUsd, PromptSource
+from tutelage.pipelines.dataset_files import REJECTED_FILE
 from tutelage.pipelines.journal_index import shard_of
 from tutelage.pipelines.prompts import Prompt, read_prompts
 from tutelage.pipelines.storage import Folder
@@ -22,7 +23,6 @@ from tutelage.schemas.identity import RequestIds
 from tutelage.schemas.manifest import TOMBSTONES, Tombstone
 from tutelage.schemas.rows import PlannedRequest, RejectedPrompt
 
-REJECTED_FILE = "rejected.parquet"
 REJECTED_KEY = ""
 BYTES_PER_TOKEN = 3.5
 """English text in byte-pair encodings of 50,000 to 200,000 entries has 3.5 to 4.5 bytes a token; the lower end plans

@@ -17,13 +17,13 @@ from tutelage.pipelines.dataset_files import (
     LEDGER_FILE,
     LICENSE_FILE,
     OTHER_FILES,
+    REJECTED_FILE,
     TABLES,
     digest_of,
     row_count,
 )
 from tutelage.pipelines.erasure import delete_unfinished, erase_withdrawn
 from tutelage.pipelines.license_page import license_page
-from tutelage.pipelines.plan import REJECTED_FILE
 from tutelage.pipelines.sealed_rows import leaves_of, root_of, tombstones_of
 from tutelage.pipelines.storage import Folder
 from tutelage.schemas.canonical import sha256_hex

@@ -151,7 +151,8 @@ class LedgerEntry(NamedTuple):
 
 class Fingerprint(NamedTuple):
     """What audits compare of a row instead of its texts (`text` and `shingles` say how). The prompt is what the user
-    said: the messages with that role, joined by a line break. A signature is null where the text has no word."""
+    said: the messages with that role, joined by a line break. A signature is null where the text has no word; languages
+    and `self_identification` are, where only likeness was asked for."""
 
     row_id: str
     prompt_id: str | None
@@ -162,7 +163,7 @@ class Fingerprint(NamedTuple):
     response_language: str | None
     response_signature: bytes | None
     opening: str
-    self_identification: Sequence[str]
+    self_identification: Sequence[str] | None
     prompt_sha256: str
     prompt_chars: int
     prompt_words: int

@@ -6,6 +6,7 @@ this against.
 """
 
 import hashlib
+import threading
 import itertools
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -22,7 +23,8 @@ SHINGLE_WORDS = 5
 """Words in a shingle of the signatures and of the Jaccard similarity."""
 BASE = 0x9E3779B97F4A7C15
 BYTES_AT_ONCE = 1 << 17
-"""What is worked on at once: its arrays (8 bytes a byte) stay in the processor's cache."""
+"""What is worked on at once: few enough calls to numpy, and arrays that stay in the processor's cache."""
+SCRATCH_SIZE = 1 << 18
 LONGEST_POLYNOMIAL = 512
 """Bytes of a shingle from which on it is hashed by BLAKE2b: polynomials modulo 2**64 have known collisions from 1,024
 bytes on, whatever the base (Thue-Morse strings)."""
@@ -74,9 +76,10 @@ class NormalTexts(NamedTuple):
     def _hashes(self, starts: Places, ends: Places) -> Hashes:
         """(sum of byte * BASE**(place - start)) mod 2**64, mixed, from prefix sums over the flat bytes."""
         powers, inverse_powers = _powers_for(len(self.data))
-        prefix = np.empty(len(self.data) + 1, np.uint64)
+        prefix = _scratch(len(self.data) + 1)
         prefix[0] = 0
-        np.cumsum(np.multiply(self.data, powers[: len(self.data)], dtype=np.uint64), out=prefix[1:])
+        np.multiply(self.data, powers[: len(self.data)], out=prefix[1:], dtype=np.uint64)
+        np.cumsum(prefix[1:], out=prefix[1:])
         hashes = _mixed((prefix[ends] - prefix[starts]) * inverse_powers[starts])
         for place in np.flatnonzero(ends - starts >= LONGEST_POLYNOMIAL).tolist():
             content = self.data[starts[place] : ends[place]].tobytes()
@@ -154,6 +157,19 @@ def _mixed(hashes: Hashes) -> Hashes:
     hashes *= np.uint64(0x94D049BB133111EB)
     hashes ^= hashes >> np.uint64(31)
     return hashes
+
+
+_scratches = threading.local()
+
+
+def _scratch(size: int) -> Hashes:
+    """This thread's array for prefix sums, used again and again: fresh pages cost as much as the sums themselves."""
+    if size > SCRATCH_SIZE:
+        return np.empty(size, np.uint64)
+    if not hasattr(_scratches, "prefix"):
+        _scratches.prefix = np.empty(SCRATCH_SIZE, np.uint64)
+    found: Hashes = _scratches.prefix[:size]
+    return found
 
 
 _powers: list[tuple[Hashes, Hashes]] = []

@@ -90,19 +90,19 @@ def test_a_file_whose_bytes_changed_is_fingerprinted_anew_and_one_that_is_gone_l
     assert next(row["opening"] for row in fingerprints(uri)) == "changed"
 
 
-def test_another_form_or_missing_languages_are_made_anew(
+def test_another_form_or_missing_facts_are_made_anew(
     tmp_path: Path, completion: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = "The weather is nice today, and we are going for a walk."
     uri = dataset_of(tmp_path / "set", [completion(response=text)])
-    assert fingerprint_dataset(Folder(uri), languages=False) == (1, 0)
+    assert fingerprint_dataset(Folder(uri), likeness_only=True) == (1, 0)
     assert [row["response_language"] for row in fingerprints(uri)] == [None]
-    assert fingerprint_dataset(Folder(uri), languages=False) == (1, 1)
+    assert fingerprint_dataset(Folder(uri), likeness_only=True) == (1, 1)
     assert fingerprint_dataset(Folder(uri)) == (1, 0)
     assert [row["response_language"] for row in fingerprints(uri)] == ["en"]
-    assert fingerprint_dataset(Folder(uri), languages=False) == (1, 1)
+    assert fingerprint_dataset(Folder(uri), likeness_only=True) == (1, 1)
     monkeypatch.setattr(fingerprint, "FORM", "another")
-    assert fingerprint_dataset(Folder(uri), languages=False) == (1, 0)
+    assert fingerprint_dataset(Folder(uri), likeness_only=True) == (1, 0)
 
 
 def test_several_beam_processes_make_the_same_fingerprints(tmp_path: Path, completion: Build) -> None:

@@ -1,6 +1,4 @@
--- duplicates/00_counts.sql: how many documents there are, and how many have no word.
+-- duplicates/00_counts.sql: how many documents are compared: rows, or the prompts that they have in common.
 -- reads: arrived
-SELECT
-    count(DISTINCT (dataset_no, owner)) FILTER (words > 0) AS documents,
-    count(DISTINCT (dataset_no, owner)) FILTER (words = 0) AS empty
+SELECT count(*) FILTER (owner IS NULL) + count(DISTINCT (dataset_no, owner)) FILTER (owner IS NOT NULL) AS documents
 FROM arrived;
