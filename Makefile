@@ -11,10 +11,10 @@ EXTRAS := pipelines,audit,demo,dev
 PACKAGES := schemas pipelines audit train cli
 RUFF_PATHS := $(PACKAGES) tests benchmarks docs
 
-.PHONY: help setup check types test demo bench drill clean
+.PHONY: help setup check types test demo bench bench-audit drill clean
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 setup: $(STAMP) ## .venv with everything that constraints.txt pins (again only when that or pyproject.toml changes)
 
@@ -52,6 +52,9 @@ demo: setup ## the whole way of a row, on the embedded teacher
 
 bench: setup ## CPU per request, utilisation and memory against peers; see benchmarks/README.md
 	@$(BIN)/python benchmarks/harvest.py
+
+bench-audit: setup ## duplicates against their peers, memory at a million rows, the report; see benchmarks/README.md
+	@$(BIN)/python benchmarks/audit.py
 
 drill: setup ## kill -9 at random moments, resume, count
 	@$(BIN)/python benchmarks/kill_drill.py

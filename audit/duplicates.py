@@ -235,14 +235,19 @@ def _findings(
     connection.register("clusters", out.read_table(DUPLICATE_CLUSTERS, RESULTS[table]))
     for found in fetch(connection, "duplicates/12_findings"):
         kind, ids = found["kind"], found["row_ids"]
-        extra = found["rows"] - found["clusters"]
+        alike = "equal" if kind == "exact" else "nearly equal"
+        rows, clusters = f"{found['rows']:,}", f"{found['clusters']:,}"
+        messages = {
+            "response": f"{rows} responses are in {clusters} clusters of {alike} ones; one of each "
+            f"leaves {found['rows'] - found['clusters']:,} fewer",
+            "prompt": f"{rows} rows answer {clusters} groups of {alike} prompts that have ids of their own",
+        }
         yield finding(
             "duplicates",
             f"duplicates.{part}_{kind}",
             "warning" if part == "response" else "info",
             found["dataset"],
-            f"{found['rows']:,} rows are in {found['clusters']:,} clusters of "
-            f"{'equal' if kind == 'exact' else 'near-equal'} {part}s; {extra:,} could go",
+            messages[part],
             ids,
             {"clusters": found["clusters"], "largest": found["largest"], "oversized_buckets": report.oversized_buckets},
             rows=found["rows"],

@@ -11,20 +11,27 @@ from tutelage.schemas.errors import ConfigError
 
 if TYPE_CHECKING:
     from tutelage.pipelines.config import HarvestConfig
+    from tutelage.pipelines.curate_policy import CurateConfig
 
 EXAMPLE = Path("examples/demo.yaml")
+BENCHMARK = Path("examples/benchmark.jsonl")
+POLICY = Path("examples/curate.yaml")
 ROWS_SHOWN = 3
 
 
 def run_demo(directory: Path) -> int:
-    """Plans, harvests, seals and verifies; a second run finds everything done and asks nothing."""
+    """Plans, harvests, seals, verifies, audits and curates; a second run finds the answers there and asks nothing."""
     from datetime import UTC, datetime
 
+    from tutelage.cli.audit_report import run_report
+    from tutelage.cli.curate import curate_config, print_curated
     from tutelage.cli.dataset import show_verified
     from tutelage.cli.display import display
+    from tutelage.cli.fingerprint import run_fingerprint
     from tutelage.cli.harvest import print_report
     from tutelage.cli.plan import print_plan
     from tutelage.pipelines.config import load_config
+    from tutelage.pipelines.curate_policy import load_curate_config
     from tutelage.pipelines.embedded_teacher import serve
     from tutelage.pipelines.gate import open_gate
     from tutelage.pipelines.harvest import HarvestOptions, harvest
@@ -52,6 +59,29 @@ def run_demo(directory: Path) -> int:
     rows = _some_rows(config.output.uri)
     for row in rows:
         _show(row)
+    _step("6. Fingerprints: what audits compare")
+    run_fingerprint([config.output.uri], None, (), as_json=False)
+    _step(f"7. Audits and the report (against {BENCHMARK}, which holds one prompt of the demo)")
+    run_report(
+        [config.output.uri],
+        against=[str(BENCHMARK)],
+        maps=(),
+        unsealed=False,
+        out=None,
+        as_json=False,
+        fail_on=(),
+        memory_limit="2GB",
+    )
+    _step(f"8. Curation: what training may use ({POLICY})")
+    curated = f"{str(directory).rstrip('/')}-curated"
+    print_curated(curate_config(_pointed_at_rows(load_curate_config(POLICY), config.output.uri, curated)))
+    show_verified(curated, as_json=False)
+    _where(directory, curated, rows[0]["row_id"])
+    return broken or report.exit_code
+
+
+def _where(directory: Path, curated: str, row_id: str) -> None:
+    tutelage = "tutelage" if shutil.which("tutelage") else sys.argv[0]
     _step("Where things lie")
     typer.echo(
         f"   {directory}/completions/   the rows (Parquet): pandas, polars, DuckDB, datasets read them as they are"
@@ -59,16 +89,23 @@ def run_demo(directory: Path) -> int:
     typer.echo(
         f"   {directory}/README.md      the dataset card;  manifest.json: the seal;  ledger.parquet: a row a call"
     )
-    tutelage = "tutelage" if shutil.which("tutelage") else sys.argv[0]
+    typer.echo(f"   {directory}/audit/report.html   open it in a browser;  findings.parquet: the same as rows")
+    typer.echo(f"   {curated}/decisions.parquet   every row, in or out, with its reason;  receipt.json")
     typer.echo(f"   {tutelage} verify {directory}")
-    typer.echo(f"   {tutelage} prove {directory} {rows[0]['row_id']} > proof.json")
+    typer.echo(f"   {tutelage} prove {directory} {row_id} > proof.json")
     typer.echo("   python3 docs/verify_proof.py proof.json")
-    return broken or report.exit_code
+    typer.echo(f'   {tutelage} audit sql {directory} "SELECT outcome, count(*) FROM completions GROUP BY ALL"')
 
 
 def _pointed_at(config: "HarvestConfig", base_url: str, output: str) -> "HarvestConfig":
     teachers = tuple(teacher.model_copy(update={"base_url": base_url}) for teacher in config.teachers)
     return config.model_copy(update={"teachers": teachers, "output": config.output.model_copy(update={"uri": output})})
+
+
+def _pointed_at_rows(config: "CurateConfig", dataset: str, output: str) -> "CurateConfig":
+    return config.model_copy(
+        update={"datasets": (dataset,), "output": config.output.model_copy(update={"uri": output})}
+    )
 
 
 def _some_rows(uri: str) -> list[dict[str, Any]]:
