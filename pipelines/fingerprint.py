@@ -21,7 +21,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from tutelage.pipelines.beam_runners import QUIET_WORKERS, runner_named
 from tutelage.pipelines.dataset_files import COMPLETIONS_FILES, digest_of
 from tutelage.pipelines.language import guess_language
-from tutelage.pipelines.self_identification import WORTH_A_LOOK, self_identifications
+from tutelage.pipelines.self_identification import QUICK_LOOKS, self_identifications
 from tutelage.pipelines.storage import Folder
 from tutelage.schemas.contracts import (
     ADOPTED,
@@ -175,8 +175,12 @@ def _said(normal: NormalTexts) -> list[list[str]]:
     offsets = pa.py_buffer(normal.offsets.astype(np.int64))
     texts = pa.LargeStringArray.from_buffers(len(normal.offsets) - 1, offsets, pa.py_buffer(normal.data))
     said: list[list[str]] = [[] for _ in range(len(texts))]
-    for place in np.flatnonzero(pc.match_substring_regex(texts, WORTH_A_LOOK).to_numpy(zero_copy_only=False)).tolist():
-        said[place] = self_identifications(texts[place].as_py())
+    places = np.arange(len(texts))
+    for pattern in QUICK_LOOKS:
+        matches = pc.match_substring_regex(texts, pattern)
+        places, texts = places[matches.to_numpy(zero_copy_only=False)], texts.filter(matches)
+    for place, text in zip(places.tolist(), texts.to_pylist(), strict=True):
+        said[place] = self_identifications(text)
     return said
 
 

@@ -36,8 +36,12 @@ _MODEL = re.compile(
     rf"\b(?:as an? (?:\w+ ){{0,1}}?{_NOUN}|(?:i am|i m) (?:(?:just|only) )?an? (?:\w+ ){{0,2}}?{_NOUN})\b"
 )
 
-WORTH_A_LOOK = r"\b(?:i am|i m|my name is|i was|i have been|i ve been|i go by|call me|talking to|as an?)\b"
-"""What every hit holds, for a quick first look in RE2."""
+_NAMES = "|".join(name for names in MAKERS.values() for name in names)
+QUICK_LOOKS = (
+    r"\b(?:i am|i m|my name is|i was|i have been|i ve been|i go by|call me|talking to|as an?)\b",
+    rf"\b(?:{_NAMES}|{_NOUN})\b",
+)
+"""Every hit matches both, in RE2, which takes a hundredth of the patterns' time."""
 
 
 def self_identifications(normal: str) -> list[str]:

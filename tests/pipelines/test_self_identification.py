@@ -1,7 +1,39 @@
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
-from tutelage.pipelines.self_identification import MODEL_LABEL, self_identifications
+from tutelage.pipelines.self_identification import MODEL_LABEL, QUICK_LOOKS, self_identifications
 from tutelage.schemas.text import normalise
+
+NAMES = (
+    "OpenAI",
+    "ChatGPT",
+    "GPT-4o",
+    "o3",
+    "Anthropic",
+    "Claude 3",
+    "Google DeepMind",
+    "Gemini",
+    "Meta AI",
+    "Llama 3",
+    "Mistral AI",
+    "Mixtral",
+    "Alibaba Cloud",
+    "Qwen2",
+    "DeepSeek",
+    "xAI",
+    "Grok",
+    "Kimi",
+    "GLM",
+    "Copilot",
+    "SmolLM2",
+    "Vicuna",
+    "Open Assistant",
+    "AI language model",
+    "AI assistant",
+    "chatbot",
+    "large language model",
+)
 
 
 @pytest.mark.parametrize(
@@ -42,3 +74,13 @@ def test_who_speaks_is_read(text: str, labels: list[str]) -> None:
 )
 def test_talk_about_models_is_no_hit(text: str) -> None:
     assert self_identifications(normalise(text)) == []
+
+
+def test_the_quick_looks_let_every_hit_through() -> None:
+    said = [
+        normalise(f"{start} {name}") for start in ("I am", "My name is", "I was trained by", "as an") for name in NAMES
+    ]
+    hits = [text for text in said if self_identifications(text)]
+    assert len(hits) > 20
+    for pattern in QUICK_LOOKS:
+        assert pc.all(pc.match_substring_regex(pa.array(hits), pattern)).as_py()
