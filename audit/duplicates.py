@@ -18,7 +18,7 @@ from tutelage.audit.findings import finding, write_findings
 from tutelage.audit.folder import RESULTS, AuditFolder
 from tutelage.audit.inputs import AuditInput
 from tutelage.audit.jaccard import exact_jaccard
-from tutelage.audit.tables import connect, fetch, run, statement
+from tutelage.audit.tables import connect, fetch, run, write
 from tutelage.audit.texts import DatasetTexts, fingerprint_batches, signatures_of
 from tutelage.audit.union_find import UnionFind
 from tutelage.schemas.canonical import canonical_json
@@ -124,8 +124,9 @@ class _Audit(NamedTuple):
         run(self.connection, "duplicates/08_copies", left_datasets=self.left_datasets)
         pairs_file, clusters_file = (RESULTS[name] for name in PARTS[self.part])
         limits = {"bucket_limit": BUCKET_LIMIT}
-        pairs = self._write(DUPLICATE_PAIRS, pairs_file, "duplicates/10_pair_rows", across=self._across, **limits)
-        rows = self._write(DUPLICATE_CLUSTERS, clusters_file, "duplicates/09_cluster_rows")
+        to_file = self.connection, self.out
+        pairs = write(*to_file, DUPLICATE_PAIRS, pairs_file, "duplicates/10_pair_rows", across=self._across, **limits)
+        rows = write(*to_file, DUPLICATE_CLUSTERS, clusters_file, "duplicates/09_cluster_rows")
         clusters = fetch(self.connection, "duplicates/11_counts", **limits)[0]
         return PartReport(
             **counts,
@@ -221,11 +222,6 @@ class _Audit(NamedTuple):
         joined = {"text_no": pa.array(roots, pa.int64()), "root_no": pa.array(roots.values(), pa.int64())}
         self.connection.register("joined", pa.table(joined))
         return len(pairs)
-
-    def _write(self, contract: Any, name: str, step: str, **values: Any) -> int:
-        reader = self.connection.sql(statement(step), params=values or None).to_arrow_reader(8192)
-        tables = (pa.Table.from_batches([batch]).cast(contract.schema) for batch in reader if batch.num_rows)
-        return self.out.write_tables(contract, name, tables)
 
 
 def _findings(

@@ -156,6 +156,15 @@ def fetch(connection: duckdb.DuckDBPyConnection, name: str, **values: Any) -> li
     return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
 
 
+def write(
+    connection: duckdb.DuckDBPyConnection, out: AuditFolder, contract: Contract, name: str, step: str, **values: Any
+) -> int:
+    """Streams the rows of a step into a result's file; says how many there are."""
+    reader = connection.sql(statement(step), params=values or None).to_arrow_reader(8192)
+    tables = (pa.Table.from_batches([batch]).cast(contract.schema) for batch in reader if batch.num_rows)
+    return out.write_tables(contract, name, tables)
+
+
 def table_files(uri: str, pattern: str) -> tuple[Any, list[str]]:
     """The file system and the paths of a table's files, in order; none where the folder is not there."""
     fs, root = fsspec.core.url_to_fs(uri)
