@@ -17,7 +17,7 @@ _SAYS = {
     "ngram": "hold runs of 13 words of {benchmark}",
     "near": "hold texts of {benchmark} with some words replaced",
 }
-_THRESHOLDS = {
+_THRESHOLDS: Mapping[str, tuple[float | str, str]] = {
     "exact": (1.0, f"equal normal forms of at least {LEAST_WORDS} words"),
     "ngram": (
         f"one run of {NGRAM_WORDS} words",

@@ -123,11 +123,17 @@ class _Audit(NamedTuple):
         run(self.connection, "duplicates/07_clusters", across=self._across)
         run(self.connection, "duplicates/08_copies", left_datasets=self.left_datasets)
         pairs_file, clusters_file = (RESULTS[name] for name in PARTS[self.part])
-        limits = {"bucket_limit": BUCKET_LIMIT}
-        to_file = self.connection, self.out
-        pairs = write(*to_file, DUPLICATE_PAIRS, pairs_file, "duplicates/10_pair_rows", across=self._across, **limits)
-        rows = write(*to_file, DUPLICATE_CLUSTERS, clusters_file, "duplicates/09_cluster_rows")
-        clusters = fetch(self.connection, "duplicates/11_counts", **limits)[0]
+        pairs = write(
+            self.connection,
+            self.out,
+            DUPLICATE_PAIRS,
+            pairs_file,
+            "duplicates/10_pair_rows",
+            across=self._across,
+            bucket_limit=BUCKET_LIMIT,
+        )
+        rows = write(self.connection, self.out, DUPLICATE_CLUSTERS, clusters_file, "duplicates/09_cluster_rows")
+        clusters = fetch(self.connection, "duplicates/11_counts", bucket_limit=BUCKET_LIMIT)[0]
         return PartReport(
             **counts,
             **clusters,

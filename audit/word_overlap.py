@@ -13,6 +13,8 @@ import numpy.typing as npt
 from tutelage.audit.postings import Postings, distinct_pairs, owners_of, postings_of
 from tutelage.schemas.shingles import Hashes, Places, Shingles, shingles_of
 
+Words = npt.NDArray[np.uint32]
+
 RAREST_WORDS = 12
 LONGEST_ITEM = 512
 """Words of an item that are compared; what is behind them is left to the 13-grams."""
@@ -189,7 +191,7 @@ def common_words(
     return lengths
 
 
-def _rectangle(flat: Hashes, starts: Places, lengths: Places, width: int, padding: int) -> Hashes:
+def _rectangle(flat: Hashes, starts: Places, lengths: Places, width: int, padding: int) -> Words:
     columns = np.arange(width)
     is_inside = columns < lengths[:, None]
     rectangle = flat[np.where(is_inside, starts[:, None] + columns, 0)].astype(np.uint32)
@@ -197,7 +199,7 @@ def _rectangle(flat: Hashes, starts: Places, lengths: Places, width: int, paddin
     return rectangle
 
 
-def _lcs(lefts: Hashes, rights: Hashes) -> Places:
+def _lcs(lefts: Words, rights: Words) -> Places:
     """Of each row; `lefts` has a multiple of 64 columns. V' = (V + (V & M)) | (V & ~M): a zero of V is one word."""
     rows, width = lefts.shape
     masks = np.packbits(rights[:, :, None] == lefts[:, None, :], axis=2, bitorder="little").view("<u8")
@@ -211,4 +213,6 @@ def _lcs(lefts: Hashes, rights: Hashes) -> Places:
             total = with_match + carry
             carry = ((with_match < old) | (total < with_match)).astype(np.uint64)
             rest[:, limb] = total | (old & ~mask)
-    return width - np.bitwise_count(rest).sum(axis=1, dtype=np.int64)
+    unmatched: Places = np.bitwise_count(rest).sum(axis=1, dtype=np.int64)
+    matched: Places = width - unmatched
+    return matched

@@ -137,7 +137,8 @@ def _facts(texts: pa.Array, likeness_only: bool) -> tuple[dict[str, pa.Array], p
     encoded = pc.fill_null(texts, "").dictionary_encode()
     distinct, places = encoded.dictionary, encoded.indices
     sha256: list[str] = []
-    counts, openings, said, signatures = [], [], [], []
+    said: list[list[str] | None] = []
+    counts, openings, signatures = [], [], []
     for normal in normal_texts(distinct):
         sha256 += normal.sha256()
         counts.append(normal.word_counts())

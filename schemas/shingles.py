@@ -6,8 +6,8 @@ this against.
 """
 
 import hashlib
-import threading
 import itertools
+import threading
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
