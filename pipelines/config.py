@@ -235,9 +235,8 @@ class HarvestConfig(Section):
 
 def load_config(path: str | Path) -> HarvestConfig:
     """Reads and checks a config file; every problem at once, an unknown key with the nearest known one."""
-    return read_config(
-        HarvestConfig, path, "version, prompts, teachers…", "`tutelage init` writes a config to start from"
-    )
+    advice = "`tutelage init` writes a config to start from"
+    return read_config(HarvestConfig, path, "version, prompts, teachers…", advice)
 
 
 def parse_config(found: dict[str, Any], path: str) -> HarvestConfig:

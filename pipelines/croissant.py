@@ -7,11 +7,12 @@ from typing import Any
 import pyarrow as pa
 
 from tutelage.pipelines.dataset_facts import DatasetFacts, dataset_license, read_facts
-from tutelage.pipelines.dataset_files import COMPLETIONS_FILES, LICENSE_FILE
+from tutelage.pipelines.dataset_files import COMPLETIONS_FILES, LICENSE_FILE, RECEIPT_FILE
 from tutelage.pipelines.markdown import one_line
 from tutelage.pipelines.storage import Folder
 from tutelage.schemas.contracts import COMPLETIONS
 from tutelage.schemas.manifest import SealedTerms
+from tutelage.schemas.receipt import parse_receipt
 from tutelage.schemas.version import CODE_VERSION
 
 FILES, RECORDS = "completions-files", "completions"
@@ -72,6 +73,7 @@ def croissant_of(folder: Folder, terms: Sequence[SealedTerms]) -> bytes:
             }
         ],
         **_provenance(facts),
+        **_parents(folder),
         **_responsible_use(facts, terms),
     }
     return json.dumps(document, indent=2, ensure_ascii=False).encode() + b"\n"
@@ -116,6 +118,19 @@ def _provenance(facts: DatasetFacts) -> dict[str, Any]:
         activity |= {"prov:startedAtTime": facts.first.isoformat(), "prov:endedAtTime": facts.last.isoformat()}
         return {"datePublished": facts.last.date().isoformat(), "prov:wasGeneratedBy": activity}
     return {"prov:wasGeneratedBy": activity}
+
+
+def _parents(folder: Folder) -> dict[str, Any]:
+    """The datasets that a curated set was chosen from."""
+    if not folder.exists(RECEIPT_FILE):
+        return {}
+    receipt = parse_receipt(folder.read(RECEIPT_FILE), RECEIPT_FILE)
+    return {
+        "prov:wasDerivedFrom": [
+            {"@type": "prov:Entity", "name": one_line(parent.uri), "sha256": parent.manifest_sha256}
+            for parent in receipt.parents
+        ]
+    }
 
 
 def _responsible_use(facts: DatasetFacts, terms: Sequence[SealedTerms]) -> dict[str, Any]:

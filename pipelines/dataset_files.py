@@ -7,11 +7,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tutelage.pipelines.storage import Folder
-from tutelage.schemas.contracts import COMPLETIONS, FAILED, JOURNAL, LEDGER, PLAN, REJECTED, Contract, check_version
+from tutelage.schemas.contracts import (
+    COMPLETIONS,
+    DECISIONS,
+    FAILED,
+    JOURNAL,
+    LEDGER,
+    PLAN,
+    REJECTED,
+    Contract,
+    check_version,
+)
 from tutelage.schemas.manifest import TOMBSTONES
 
 COMPLETIONS_FILES, FAILED_FILES = "completions/*.parquet", "failed/*.parquet"
 LEDGER_FILE, REJECTED_FILE, RUN_FILE = "ledger.parquet", "rejected.parquet", "run.json"
+DECISIONS_FILE, POLICY_FILE, RECEIPT_FILE = "decisions.parquet", "policy.json", "receipt.json"
+"""What only a curated set has."""
 CARD_FILE, LICENSE_FILE, CROISSANT_FILE = "README.md", "LICENSE.md", "croissant.json"
 TABLES: tuple[tuple[str, Contract], ...] = (
     ("plan/*.parquet", PLAN),
@@ -20,8 +32,15 @@ TABLES: tuple[tuple[str, Contract], ...] = (
     ("journal/part-*.parquet", JOURNAL),
     (LEDGER_FILE, LEDGER),
     (REJECTED_FILE, REJECTED),
+    (DECISIONS_FILE, DECISIONS),
 )
-OTHER_FILES = (RUN_FILE, CARD_FILE, LICENSE_FILE, CROISSANT_FILE, TOMBSTONES, "terms/*.txt", "manifests/*.json")
+OTHER_FILES = (
+    *(RUN_FILE, POLICY_FILE, RECEIPT_FILE),
+    *(CARD_FILE, LICENSE_FILE, CROISSANT_FILE, TOMBSTONES),
+    *("terms/*.txt", "manifests/*.json"),
+)
+DERIVED = ("fingerprints", "audit")
+"""Folders of what can be made again from the rows; no part of the seal."""
 UNSEALED_SEGMENTS = "journal/*.seg"
 PATTERNS = (*(pattern for pattern, _ in TABLES), *OTHER_FILES)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from tutelage.pipelines.dataset_files import PATTERNS, TABLES
+from tutelage.pipelines.dataset_files import DERIVED, PATTERNS, TABLES
 from tutelage.pipelines.sealed_rows import damage_named
 from tutelage.pipelines.storage import Folder
 from tutelage.pipelines.table_file import TableFile
@@ -12,11 +12,21 @@ from tutelage.schemas.manifest import Tombstone
 
 
 def erase_withdrawn(folder: Folder, tombstones: Sequence[Tombstone]) -> None:
-    """Rewrites each file that still holds a row with a tombstone; content, salt, prompt and raw answer are gone."""
+    """Rewrites each file that still holds a row with a tombstone; content, salt, prompt and raw answer are gone.
+
+    Fingerprints and audits of the dataset go first, since they quote texts or tell them apart: while a row is still to
+    be erased, so are they. They can be made again. Audits that were written elsewhere (`--out`) are not reached.
+    """
     withdrawn = {stone.request_id for stone in tombstones}
-    for name, contract in _erasable(folder) if withdrawn else ():
-        if not withdrawn.isdisjoint(_request_ids(folder, name, contract)):
-            _erase(folder, name, contract, withdrawn)
+    holding = [
+        (name, contract)
+        for name, contract in (_erasable(folder) if withdrawn else ())
+        if not withdrawn.isdisjoint(_request_ids(folder, name, contract))
+    ]
+    for derived in DERIVED if holding else ():
+        folder.delete_tree(derived)
+    for name, contract in holding:
+        _erase(folder, name, contract, withdrawn)
 
 
 def left_behind(folder: Folder, tombstones: Sequence[Tombstone]) -> Iterator[str]:

@@ -158,6 +158,10 @@ class _Harvest:
             )
         # Before anything is written: a dataset that this version can't read is left as it is.
         manifest = read_manifest(self.folder)
+        if manifest is not None and manifest.is_curated:
+            raise ConfigError(
+                f"{self.folder.uri}: holds a curated set, which a harvest would replace; name another output.uri"
+            )
         refuse_newer(self.folder)
         planned = sum(entry.rows or 0 for entry in manifest.files if entry.path.startswith("plan/")) if manifest else 0
         if self.options.limit is not None and self.options.limit < planned:

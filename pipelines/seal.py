@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any
 
 import orjson
 
@@ -32,10 +32,13 @@ from tutelage.schemas.errors import ConfigError, ContractError, SealBroken
 from tutelage.schemas.manifest import (
     MANIFEST,
     TOMBSTONES,
+    Event,
     FileEntry,
     Manifest,
     MerkleSummary,
+    ParentEntry,
     SealedTerms,
+    Tombstone,
     newer_version,
 )
 from tutelage.schemas.version import CODE_VERSION
@@ -43,7 +46,7 @@ from tutelage.schemas.version import CODE_VERSION
 
 def seal(
     folder: Folder,
-    event: Literal["harvest", "reparse", "withdrawal"],
+    event: Event,
     run_ids: Sequence[str],
     terms: Sequence[SealedTerms],
     terms_texts: dict[str, bytes],
@@ -52,31 +55,74 @@ def seal(
 
     Erases first what must not be sealed: rows with a tombstone, and files that a dead run left half written.
     """
-    previous = _manifest_bytes(folder)
+    before = read_manifest(folder)
+    previous = folder.read(MANIFEST) if before else None
     tombstones = tombstones_of(folder)
     erase_withdrawn(folder, tombstones)
     delete_unfinished(folder)
-    for digest, text in terms_texts.items():
-        folder.write(f"terms/{digest}.txt", text)
     if previous is not None:
         folder.write(f"manifests/{sha256_hex(previous)}.json", previous)
+    return _sealed(
+        folder,
+        terms_texts,
+        tombstones,
+        created_at=datetime.now(UTC),
+        run_ids=tuple(run_ids),
+        event=event,
+        terms=tuple(terms),
+        previous_manifest_sha256=sha256_hex(previous) if previous else None,
+        parents=before.parents if before else (),
+        policy_sha256=before.policy_sha256 if before else None,
+    )
+
+
+def seal_curated(
+    folder: Folder,
+    created_at: datetime,
+    run_ids: Sequence[str],
+    terms: Sequence[SealedTerms],
+    terms_texts: dict[str, bytes],
+    parents: Sequence[ParentEntry],
+    policy_sha256: str,
+) -> Manifest:
+    """The seal of a curated set: no clock and no chain, so that the same choice from the same parents is the same seal.
+
+    The chain of its rows goes on in `parents`, each pinned by its manifest.
+    """
+    return _sealed(
+        folder,
+        terms_texts,
+        [],
+        created_at=created_at,
+        run_ids=tuple(run_ids),
+        event="curate",
+        terms=tuple(terms),
+        previous_manifest_sha256=None,
+        parents=tuple(parents),
+        policy_sha256=policy_sha256,
+    )
+
+
+def _sealed(
+    folder: Folder, terms_texts: dict[str, bytes], tombstones: Sequence[Tombstone], *, terms: Any, **facts: Any
+) -> Manifest:
+    """Writes what the rows say of themselves, and the manifest over it all; `facts` are fields of the manifest."""
+    for digest, text in terms_texts.items():
+        folder.write(f"terms/{digest}.txt", text)
     rows = count_rows(folder)
     folder.write(CARD_FILE, dataset_card(folder, rows, terms).encode())
     folder.write(LICENSE_FILE, license_page(folder, terms).encode())
     folder.write(CROISSANT_FILE, croissant_of(folder, terms))
     leaves = leaves_of(folder, tombstones)
     manifest = Manifest(
-        created_at=datetime.now(UTC),
         code_version=CODE_VERSION,
-        run_ids=tuple(run_ids),
-        event=event,
         rows=dict(sorted(rows.items())),
         merkle=MerkleSummary(root=root_of(leaves), leaves=len(leaves)),
         tombstones=len(tombstones),
         tombstones_sha256=sha256_hex(folder.read(TOMBSTONES)) if tombstones else None,
-        terms=tuple(terms),
+        terms=terms,
         files=tuple(_file_entries(folder)),
-        previous_manifest_sha256=sha256_hex(previous) if previous else None,
+        **facts,
     )
     folder.write(MANIFEST, manifest.to_bytes())
     return manifest
@@ -136,11 +182,6 @@ def count_rows(folder: Folder) -> Counter[str]:
         if total:
             counts[label] = total
     return counts
-
-
-def _manifest_bytes(folder: Folder) -> bytes | None:
-    """The manifest as it stands there, once it is known to be one."""
-    return folder.read(MANIFEST) if read_manifest(folder) else None
 
 
 def _file_entries(folder: Folder) -> Iterator[FileEntry]:

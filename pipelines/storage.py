@@ -69,6 +69,11 @@ class Folder:
         with contextlib.suppress(FileNotFoundError):
             self.fs.rm_file(self.path(name))
 
+    def delete_tree(self, name: str) -> None:
+        """A folder below this one, with all that is in it."""
+        with contextlib.suppress(FileNotFoundError):
+            self.fs.rm(self.path(name), recursive=True)
+
     def write(self, name: str, content: bytes) -> None:
         with self.replacing(name) as stream:
             stream.write(content)

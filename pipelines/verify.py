@@ -11,6 +11,7 @@ from tutelage.pipelines.erasure import left_behind
 from tutelage.pipelines.seal import read_manifest, required_manifest
 from tutelage.pipelines.sealed_rows import Leaf, completions_of, keeps_its_leaf, root_of, tombstones_of
 from tutelage.pipelines.storage import Folder
+from tutelage.pipelines.verify_curation import curation_problems
 from tutelage.schemas.canonical import sha256_hex
 from tutelage.schemas.errors import ContractError, SealBroken
 from tutelage.schemas.manifest import MANIFEST, TOMBSTONES, Manifest
@@ -52,6 +53,7 @@ def verify(folder: Folder) -> Verified:
     problems += _root_problems(leaves, outcomes, manifest)
     problems += left_behind(folder, tombstones)
     problems += _chain_problems(folder, manifest)
+    problems += curation_problems(folder, manifest, withdrawn)
     return Verified(manifest, outcomes.total(), problems)
 
 

@@ -12,6 +12,9 @@ TOMBSTONES = "tombstones.jsonl"
 MERKLE_ALGORITHM = "RFC 6962 SHA-256 over salted leaves sorted by row_id"
 
 
+Event = Literal["harvest", "reparse", "withdrawal", "curate"]
+
+
 class _Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -56,11 +59,19 @@ class SealedTerms(_Record):
     override: dict[str, str] | None
 
 
+class ParentEntry(_Record):
+    """A dataset that a curated set was chosen from, pinned by its manifest as it stood then."""
+
+    uri: str
+    manifest_sha256: str
+    merkle_root: str
+
+
 class Manifest(_Record):
     """`contract` and `version` come first: a reader looks at them before anything else.
 
     The seal proves that these rows are the rows that were sealed. It proves neither that they are all that was asked,
-    nor that the provider really said it.
+    nor that the provider really said it. `parents` and `policy_sha256` are a curated set's; a withdrawal keeps them.
     """
 
     contract: Literal["manifest"] = "manifest"
@@ -68,7 +79,7 @@ class Manifest(_Record):
     created_at: datetime
     code_version: str
     run_ids: tuple[str, ...]
-    event: Literal["harvest", "reparse", "withdrawal"]
+    event: Event
     rows: dict[str, int]
     merkle: MerkleSummary
     tombstones: int
@@ -76,6 +87,12 @@ class Manifest(_Record):
     terms: tuple[SealedTerms, ...]
     files: tuple[FileEntry, ...]
     previous_manifest_sha256: str | None
+    parents: tuple[ParentEntry, ...] = ()
+    policy_sha256: str | None = None
+
+    @property
+    def is_curated(self) -> bool:
+        return self.policy_sha256 is not None
 
     def to_bytes(self) -> bytes:
         """Canonical JSON and a newline; its SHA-256 is what the next manifest chains to."""

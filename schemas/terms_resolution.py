@@ -6,7 +6,7 @@ docs/decisions/0010-terms-resolution.md says why each rule is as it is.
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Annotated, NamedTuple
+from typing import Annotated, NamedTuple, get_args
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
@@ -15,6 +15,7 @@ from tutelage.schemas.terms_entry import TRAIN_USES, Obligation, TermsEntry, Tra
 from tutelage.schemas.terms_hosts import host_of, is_private
 from tutelage.schemas.terms_register import Register
 
+OBLIGATIONS: tuple[Obligation, ...] = get_args(Obligation)
 Signed = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 
@@ -49,6 +50,13 @@ class TeacherFacts:
     base_url: str | None = None
     terms_ids: tuple[str, ...] = ()
     base_models: tuple[str, ...] = ()
+
+
+class SealedUse(NamedTuple):
+    """What rows were sealed with. It binds where it is stricter than what the register says today."""
+
+    train_use: str
+    obligations: tuple[str, ...]
 
 
 class TermsDecision(BaseModel):
@@ -87,20 +95,31 @@ def decide(
     policy: Policy,
     overrides: Sequence[Override],
     today: date,
+    sealed: SealedUse | None = None,
 ) -> TermsDecision:
-    """The most restrictive of everything that applies; raises ConfigError where the config contradicts the register."""
+    """The most restrictive of everything that applies; raises ConfigError where the config contradicts the register.
+
+    `sealed` is for rows that exist: what the terms said when they were asked for, whatever the terms say now.
+    """
     in_force = register.in_force(today)
     entries, missing, contradictions = _gather(in_force, teacher, prompt_licenses)
     contradictions += [*_clashes_among(entries, policy), *_ambiguous_scopes(in_force, teacher, overrides)]
     if contradictions:
         raise ConfigError("\n- ".join([f"teacher {teacher.name!r} contradicts the terms register:", *contradictions]))
-    obstacles = sorted({*missing, *(obstacle for entry in entries for obstacle in _refusals(entry, policy))})
+    said = [_said(entry) for entry in entries]
+    uses = [*(claim.train_use for claim in said), *(obstacle.train_use for obstacle in missing)]
+    if sealed is not None:
+        unknown = list(_unknown_words(sealed))
+        said = [*said, _sealed_claim(sealed, said, uses)]
+        uses = [*uses, said[-1].train_use, *(obstacle.train_use for obstacle in unknown)]
+        missing = [*missing, *unknown]
+    obstacles = sorted({*missing, *(obstacle for claim in said for obstacle in _refusals(claim, policy))})
     override = next((o for o in overrides if not _shortfall(o, obstacles, teacher, today)), None) if obstacles else None
     refused = bool(obstacles) and override is None
     return TermsDecision(
         teacher=teacher.name,
-        train_use=most_restrictive([*map(_own_use, entries), *(obstacle.train_use for obstacle in missing)]),
-        obligations=tuple(sorted({obligation for entry in entries for obligation in entry.obligations})),
+        train_use=most_restrictive(uses),
+        obligations=tuple(sorted({obligation for claim in said for obligation in claim.obligations})),
         permitted=not refused,
         entries=tuple((entry.id, entry.sha256) for entry in entries),
         reasons=(
@@ -237,29 +256,57 @@ def _ambiguous_scopes(register: Register, teacher: TeacherFacts, overrides: Iter
         )
 
 
-def _own_use(entry: TermsEntry) -> TrainUse:
-    return "deny_competing" if entry.train_use == "intersect" else entry.train_use
+class _Claim(NamedTuple):
+    """What one entry, or the rows' seal, says of training. `terms_id` is what an override could name to lift it."""
+
+    name: str
+    terms_id: str
+    train_use: TrainUse
+    obligations: tuple[Obligation, ...]
+    exceptions: tuple[str, ...] = ()
 
 
-def _refusals(entry: TermsEntry, policy: Policy) -> Iterator[_Obstacle]:
-    use = _own_use(entry)
+def _said(entry: TermsEntry) -> _Claim:
+    use: TrainUse = "deny_competing" if entry.train_use == "intersect" else entry.train_use
+    return _Claim(entry.id, entry.id, use, entry.obligations, entry.competes_exceptions)
+
+
+def _sealed_claim(sealed: SealedUse, said: Sequence[_Claim], uses: Sequence[TrainUse]) -> _Claim:
+    """What the seal says beyond the entries; of that, only an override for the teacher's name lifts anything. Where the
+    entries say as much, an override that lifts them is enough."""
+    use: TrainUse = next((known for known in TRAIN_USES if known == sealed.train_use), "unknown")
+    today = {obligation for claim in said for obligation in claim.obligations}
+    beyond = tuple(known for known in OBLIGATIONS if known in sealed.obligations and known not in today)
+    if uses and TRAIN_USES.index(use) <= TRAIN_USES.index(most_restrictive(uses)):
+        use = "allow_with" if beyond else "allow"
+    return _Claim("what the rows were sealed with", "", use, beyond)
+
+
+def _unknown_words(sealed: SealedUse) -> Iterator[_Obstacle]:
+    for word in (sealed.train_use, *sealed.obligations):
+        if word not in TRAIN_USES and word not in OBLIGATIONS:
+            yield _Obstacle(f"the rows were sealed with {word!r}, which this version of tutelage does not know")
+
+
+def _refusals(claim: _Claim, policy: Policy) -> Iterator[_Obstacle]:
+    name, terms_id, use = claim.name, claim.terms_id, claim.train_use
     if use == "deny":
-        yield _Obstacle(f"{entry.id} forbids training on it", entry.id, use)
+        yield _Obstacle(f"{name} forbids training on it", terms_id, use)
     if use == "unknown":
-        yield _Obstacle(f"what {entry.id} says of training is unknown, and unknown is refused", entry.id, use)
+        yield _Obstacle(f"what {name} says of training is unknown, and unknown is refused", terms_id, use)
     if use == "deny_competing" and policy.competes_with_teacher:
-        exceptions = f" (excepted: {'; '.join(entry.competes_exceptions)})" if entry.competes_exceptions else ""
+        exceptions = f" (excepted: {'; '.join(claim.exceptions)})" if claim.exceptions else ""
         yield _Obstacle(
-            f"{entry.id} forbids competing models{exceptions}, and policy.competes_with_teacher is true", entry.id, use
+            f"{name} forbids competing models{exceptions}, and policy.competes_with_teacher is true", terms_id, use
         )
     for obligation in ("internal_only", "no_redistribution"):
-        if obligation in entry.obligations and policy.distributed:
-            yield _Obstacle(f"{entry.id} asks for {obligation}, and policy.distributed is true", entry.id, use)
-    if "noncommercial" in entry.obligations and policy.distributed and policy.competes_with_teacher:
+        if obligation in claim.obligations and policy.distributed:
+            yield _Obstacle(f"{name} asks for {obligation}, and policy.distributed is true", terms_id, use)
+    if "noncommercial" in claim.obligations and policy.distributed and policy.competes_with_teacher:
         yield _Obstacle(
-            f"{entry.id} asks for noncommercial, and a student that is distributed and competes with its teacher "
+            f"{name} asks for noncommercial, and a student that is distributed and competes with its teacher "
             "is taken for commercial",
-            entry.id,
+            terms_id,
             use,
         )
 

@@ -40,6 +40,9 @@ def _undocumented(command: str, options: list[str], text: str) -> list[str]:
     ]
     if not rows:
         return [command]
+    # What several commands share is explained once: a row that says AUDIT OPTIONS means the line that lists them.
+    if any("AUDIT OPTIONS" in row for row in rows):
+        rows += [line for line in text.splitlines() if line.startswith("AUDIT OPTIONS are")]
     return [f"{command} {option}" for option in options if not any(option in row for row in rows)]
 
 
@@ -55,6 +58,8 @@ def test_an_undocumented_command_or_option_is_found() -> None:
     assert _undocumented("tutelage plan", ["--json"], table) == []
     assert _undocumented("tutelage plan", ["--json", "--new"], table) == ["tutelage plan --new"]
     assert _undocumented("tutelage audit lineage", [], table) == ["tutelage audit lineage"]
+    shared = "AUDIT OPTIONS are `--map`\n| `tutelage audit sql DIR [AUDIT OPTIONS]` | asks |"
+    assert _undocumented("tutelage audit sql", ["--map", "--format"], shared) == ["tutelage audit sql --format"]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from tutelage.schemas.errors import ConfigError
 from tutelage.schemas.terms_entry import TRAIN_USES, TermsEntry
 from tutelage.schemas.terms_register import Origin, Register
-from tutelage.schemas.terms_resolution import Override, Policy, TeacherFacts, TermsDecision, decide
+from tutelage.schemas.terms_resolution import Override, Policy, SealedUse, TeacherFacts, TermsDecision, decide
 
 TODAY = date(2026, 11, 24)
 LOCAL = "http://127.0.0.1:8080/v1"
@@ -538,3 +538,47 @@ def test_an_override_changes_nothing_but_the_permission(
     if with_it.permitted and not without.permitted:
         assert days_left >= 0
         assert scope in ("t", "w0", "p0")
+
+
+SEALS = st.builds(
+    SealedUse,
+    st.sampled_from([*TRAIN_USES, "allow_on_mondays"]),
+    st.lists(st.sampled_from([*OBLIGATIONS, "sing"]), max_size=3, unique=True).map(tuple),
+)
+
+
+@settings(max_examples=200)
+@given(licences(), POLICIES, SEALS, st.sampled_from([None, "t", "w0"]))
+def test_a_seal_only_ever_makes_a_decision_stricter(
+    entries: list[TermsEntry], policy: Policy, sealed: SealedUse, scope: str | None
+) -> None:
+    facts = teacher(model="m", terms_ids=("w0",))
+    signed = [Override(approver="Ann", reason="r", scope=scope, expires=TODAY)] if scope else []
+    register = register_of(*entries)
+    try:
+        plain = decide(register, facts, ["p0"], policy, signed, TODAY)
+    except ConfigError:
+        return
+    found = decide(register, facts, ["p0"], policy, signed, TODAY, sealed)
+    assert TRAIN_USES.index(found.train_use) >= TRAIN_USES.index(plain.train_use)
+    assert set(found.obligations) >= set(plain.obligations)
+    assert plain.permitted or not found.permitted
+    assert found.entries == plain.entries
+    if sealed.train_use not in TRAIN_USES or "sing" in sealed.obligations:
+        assert found.train_use in ("unknown", "deny")
+
+
+@settings(max_examples=100)
+@given(licences(), POLICIES, st.sampled_from([None, "t", "w0"]))
+def test_a_seal_that_says_what_the_entries_say_changes_nothing(
+    entries: list[TermsEntry], policy: Policy, scope: str | None
+) -> None:
+    facts = teacher(model="m", terms_ids=("w0",))
+    signed = [Override(approver="Ann", reason="r", scope=scope, expires=TODAY)] if scope else []
+    register = register_of(*entries)
+    try:
+        plain = decide(register, facts, ["p0"], policy, signed, TODAY)
+    except ConfigError:
+        return
+    sealed = SealedUse(plain.train_use, plain.obligations)
+    assert decide(register, facts, ["p0"], policy, signed, TODAY, sealed) == plain
