@@ -214,5 +214,5 @@ def _lcs(lefts: Words, rights: Words) -> Places:
             carry = ((with_match < old) | (total < with_match)).astype(np.uint64)
             rest[:, limb] = total | (old & ~mask)
     unmatched: Places = np.bitwise_count(rest).sum(axis=1, dtype=np.int64)
-    matched: Places = width - unmatched
-    return matched
+    common: Places = width - unmatched
+    return common

@@ -140,13 +140,14 @@ def sql(
     raise typer.Exit(
         run_sql(
             arguments,
-            format="json" if as_json else format_,
+            format=format_,
             output=output,
             maps=maps,
             unsealed=unsealed,
             out=out,
             memory_limit=memory_limit,
             timeout_s=timeout_s,
+            as_json=as_json,
         )
     )
 

@@ -8,7 +8,8 @@ TutelageError (1)
 ├── TeacherError (1)      a teacher can't be asked at all (nothing listens, the key is refused)
 │   └── HarvestStopped    the same, midway; carries the report of what was sealed (pipelines/harvest.py)
 ├── StorageError (1)      a folder or object store refused a write (full disk, no permission)
-└── DatasetHeld (1)       another run holds the output folder
+├── DatasetHeld (1)       another run holds the output folder
+└── QueryStopped (1)      a query ran into its time or memory limit (audit/sql_query.py)
 
 Data failures never raise: they become rows. These are for broken contracts and unusable surroundings.
 """

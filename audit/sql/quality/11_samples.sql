@@ -1,0 +1,32 @@
+-- quality/11_samples.sql: prompts that were asked several times at a temperature above 0; how often all answers were equal.
+-- An answer shorter than $least_chars is `short`: a forced "Yes" is equal by rights.
+-- reads: answers   writes: nothing
+WITH asked AS (
+    SELECT
+        dataset,
+        teacher,
+        prompt_hash,
+        temperature,
+        count(*) AS samples,
+        count(DISTINCT response_hash) = 1 AS all_equal,
+        max(chars) < $least_chars AS is_short,
+        min(row_id, $ids) AS row_ids
+    FROM answers
+    WHERE is_answer AND temperature > 0 AND NOT is_blank
+    GROUP BY ALL
+    HAVING count(DISTINCT request_id) > 1
+)
+SELECT
+    dataset,
+    teacher,
+    temperature,
+    count(*) AS prompts,
+    sum(samples)::BIGINT AS samples,
+    count(*) FILTER (all_equal AND is_short) AS short_equal,
+    count(*) FILTER (all_equal AND NOT is_short) AS equal,
+    count(*) FILTER (NOT is_short) AS long_prompts,
+    coalesce(sum(samples) FILTER (all_equal AND NOT is_short), 0)::BIGINT AS equal_samples,
+    coalesce(flatten(list(row_ids ORDER BY row_ids) FILTER (all_equal AND NOT is_short)), []) AS row_ids
+FROM asked
+GROUP BY ALL
+ORDER BY ALL;
