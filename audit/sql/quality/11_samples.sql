@@ -10,7 +10,8 @@ WITH asked AS (
         count(*) AS samples,
         count(DISTINCT response_hash) = 1 AS all_equal,
         max(chars) < $least_chars AS is_short,
-        min(row_id, $ids) AS row_ids
+        -- Not min(row_id, $ids): each of many groups would make room for that many.
+        list(row_id ORDER BY row_id) AS row_ids
     FROM answers
     WHERE is_answer AND temperature > 0 AND NOT is_blank
     GROUP BY ALL
@@ -26,7 +27,7 @@ SELECT
     count(*) FILTER (all_equal AND NOT is_short) AS equal,
     count(*) FILTER (NOT is_short) AS long_prompts,
     coalesce(sum(samples) FILTER (all_equal AND NOT is_short), 0)::BIGINT AS equal_samples,
-    coalesce(flatten(list(row_ids ORDER BY row_ids) FILTER (all_equal AND NOT is_short)), []) AS row_ids
+    coalesce(flatten(list(row_ids ORDER BY row_ids) FILTER (all_equal AND NOT is_short)), [])[:$ids] AS row_ids
 FROM asked
 GROUP BY ALL
 ORDER BY ALL;
