@@ -27,7 +27,7 @@ from tutelage.schemas.rows import Call, Completion, FailedRequest, LedgerEntry, 
 
 ROWS = 100_000
 FILES = 4
-VERSION = 1
+VERSION = 2
 SEED = 20_261_126
 PROMPT_LICENSE = "CC0-1.0"
 RUN = "20261123T120000Z-abcdef"
@@ -35,6 +35,10 @@ RUN = "20261123T120000Z-abcdef"
 OUTCOMES = {"ok": 0.9, "truncated": 0.05, "refused": 0.03, "filtered": 0.01, "invalid": 0.01}
 FAILED_SHARE = 0.01
 NEAR_COPIES, EXACT_COPIES = 0.04, 0.02  # of an answer that another teacher gave
+ENGLISH = (
+    "the of and to a in is you that it for on are as with this be at from or have an they which one had by not".split()
+)
+"""The commonest words of the answers: text in no language at all is what guessing languages is slowest at."""
 REFUSALS = ("I'm sorry, but I can't help with that.", "I cannot assist with this request.", "As an AI, I must decline.")
 
 
@@ -143,7 +147,7 @@ def _write(folder: Folder, rows: int) -> None:
 
 def _completions(first: int, count: int) -> Iterator[Completion]:
     """All teachers answer each prompt in turn; some answers are copies of the one that came before."""
-    writer, draw = Writer(SEED + first), random.Random(SEED + first)
+    writer, draw = Writer(SEED + first, ENGLISH), random.Random(SEED + first)
     prompts = _texts(writer, [220] * (count // len(TEACHERS) + 1))
     answers = _texts(writer, [TEACHERS[number % len(TEACHERS)].characters for number in range(first, first + count)])
     before = ""

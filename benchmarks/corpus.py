@@ -7,7 +7,7 @@ for every pair of a cluster; any other pair is alike by chance only, and never n
 
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
@@ -75,7 +75,8 @@ def words(count: int) -> list[str]:
 class Writer:
     """Draws tokens, and spells them: every form of every word is kept as a string once, and looked up."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, commonest: Sequence[str] = ()) -> None:
+        """`commonest` are words to spell the most frequent tokens by, in place of invented ones."""
         self.draw = np.random.default_rng(seed)
         shares = 1 / np.arange(1, WORDS + 1)
         slots = np.maximum(1, np.round(shares / shares.sum() * (1 << 20))).astype(np.int64)
@@ -83,7 +84,7 @@ class Writer:
         ends = np.zeros(256, dtype=np.uint32)  # one token in 13 has a comma, one in 15 ends a sentence
         ends[:20], ends[20:36], ends[36] = 1, 2, 3
         self._ends = ends << 16
-        spelled = words(WORDS)
+        spelled = [*commonest, *words(WORDS)[len(commonest) :]]
         forms = [
             (word.capitalize() if capital else word) + end
             for capital in (False, True)
