@@ -1,6 +1,7 @@
 """`tutelage audit report` on a sealed dataset: how long it takes, and how large its page is."""
 
 import random
+import re
 import shutil
 import sys
 import tempfile
@@ -35,8 +36,11 @@ RUN = "20261123T120000Z-abcdef"
 OUTCOMES = {"ok": 0.9, "truncated": 0.05, "refused": 0.03, "filtered": 0.01, "invalid": 0.01}
 FAILED_SHARE = 0.01
 NEAR_COPIES, EXACT_COPIES = 0.04, 0.02  # of an answer that another teacher gave
-ENGLISH = (
-    "the of and to a in is you that it for on are as with this be at from or have an they which one had by not".split()
+ENGLISH = tuple(
+    re.findall(
+        r"\w+",
+        "the of and to a in is you that it for on are as with this be at from or have an they which one had by not",
+    )
 )
 """The commonest words of the answers: text in no language at all is what guessing languages is slowest at."""
 REFUSALS = ("I'm sorry, but I can't help with that.", "I cannot assist with this request.", "As an AI, I must decline.")
