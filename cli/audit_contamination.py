@@ -22,13 +22,10 @@ def run_contamination(
     memory_limit: str,
 ) -> int:
     from tutelage.audit.contamination import audit_contamination
-    from tutelage.audit.findings import parse_fail_rule
     from tutelage.cli.audit_input import conclude, prepared
     from tutelage.cli.main import print_json
 
-    for rule in fail_on:
-        parse_fail_rule(rule)  # a rule that is none must not cost the audit first
-    found = prepared(datasets, maps=maps, unsealed=unsealed, out=out, likeness_only=True)
+    found = prepared(datasets, maps=maps, unsealed=unsealed, out=out, likeness_only=True, fail_on=fail_on)
     report = audit_contamination(found.inputs, against, found.out, text_fields=text_fields, memory_limit=memory_limit)
     if as_json:
         print_json(report.to_json())

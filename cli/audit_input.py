@@ -29,6 +29,7 @@ def prepared(
     out: str | None = None,
     fingerprints: bool = True,
     likeness_only: bool = False,
+    fail_on: Sequence[str] = (),
 ) -> Prepared:
     """The datasets as audits read them. Raises SealBroken (exit 4) where a seal does not hold, unless `unsealed`.
 
@@ -36,11 +37,14 @@ def prepared(
     that folder is `audit` in the first dataset. `likeness_only`: the audit reads neither
     languages nor self-identification.
     """
+    from tutelage.audit.findings import parse_fail_rule
     from tutelage.audit.folder import AuditFolder
     from tutelage.pipelines.fingerprint import fingerprint_dataset
     from tutelage.pipelines.storage import Folder
 
-    if len(set(datasets)) < len(datasets):
+    for rule in fail_on:
+        parse_fail_rule(rule)  # a rule that is none must not cost the audit first
+    if len({Folder(dataset).root.rstrip("/") for dataset in datasets}) < len(datasets):
         raise ConfigError(f"{', '.join(datasets)}: a dataset is named twice; name each once")
     folder = AuditFolder(out or _audit_folder(datasets[0]))
     inputs = [_adopted(dataset, maps, folder) if maps else _own(dataset, unsealed) for dataset in datasets]

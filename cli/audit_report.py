@@ -19,16 +19,14 @@ def run_report(
     """Looks for contamination where `against` names evaluation sets; what an earlier run found stays on the page."""
     from tutelage.audit.contamination import audit_contamination
     from tutelage.audit.duplicates import audit_duplicates
-    from tutelage.audit.findings import parse_fail_rule, read_findings
+    from tutelage.audit.findings import read_findings
     from tutelage.audit.quality import audit_quality
     from tutelage.audit.report import REPORT_FILE, write_report
     from tutelage.cli.audit_input import conclude, prepared
     from tutelage.cli.main import print_json
     from tutelage.schemas.rows import SEVERITIES
 
-    for rule in fail_on:
-        parse_fail_rule(rule)  # a rule that is none must not cost the audits first
-    found = prepared(datasets, maps=maps, unsealed=unsealed, out=out)
+    found = prepared(datasets, maps=maps, unsealed=unsealed, out=out, fail_on=fail_on)
     if against:  # first: an evaluation set that is none must not cost the other audits
         audit_contamination(found.inputs, against, found.out, memory_limit=memory_limit)
     audit_duplicates(found.inputs, found.out, memory_limit=memory_limit)

@@ -125,7 +125,18 @@ def test_a_threshold_outside_is_refused_before_any_work(dataset: str, threshold:
 
 def test_a_dataset_named_twice_is_refused(dataset: str) -> None:
     with pytest.raises(ConfigError, match="named twice"):
-        call(dataset, "--across", dataset)
+        call(dataset, "--across", f"{dataset}/")
+
+
+@pytest.mark.parametrize("command", ["duplicates", "quality", "contamination", "report"])
+def test_a_rule_that_is_none_is_refused_before_any_work(dataset: str, tmp_path: Path, command: str) -> None:
+    (tmp_path / "bench.jsonl").write_text('{"question": "Why is the sky so very blue in the summer?"}')
+    against = [] if command in ("duplicates", "quality") else ["--against", str(tmp_path / "bench.jsonl")]
+    result = CliRunner().invoke(app, ["audit", command, dataset, *against, "--fail-on", "bad"])
+    assert isinstance(result.exception, ConfigError)
+    assert "needed a severity" in str(result.exception)
+    assert not Path(dataset, "fingerprints").exists()
+    assert result.stdout == ""
 
 
 @pytest.mark.parametrize(("rule", "code"), [("duplicates", 3), ("error", 0), ("duplicates.response_near>100", 0)])
