@@ -1,5 +1,4 @@
-"""Quality, row by row: how answers ended, how long they are, refusals, loops, languages, samples that are all "
-"equal."""
+"""Quality, row by row: how answers ended, how long they are, refusals, loops, languages, equal samples."""
 
 import heapq
 from collections.abc import Iterable, Iterator, Mapping, Sequence

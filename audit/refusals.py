@@ -10,10 +10,9 @@ import pyarrow.compute as pc
 REFUSAL_ERROR_RATE = 0.07
 REFUSAL_ERROR_SOURCE = (
     "121 models' answers to AlpacaEval's 805 prompts (2023-2025, evaluation only): of 100 drawn from the 549 flagged "
-    "of 97,397, "
-    "one reader found 7 that answered after all. Recall about 0.66: of 180 drawn from 1,928 with a word of refusal in "
-    "their "
-    "opening and not flagged, about 25 refused"
+    "of 97,397, one reader found 7 that answered after all; of 100 drawn again, 6. Recall about 0.66: of 180 drawn "
+    "from 1,928 with a word of refusal in their opening and not flagged, about 25 refused; of 100 drawn from the 3,982 "
+    "that a wider list of words finds, 6, which makes it 0.68"
 )
 
 OPENING_CHARS = 300

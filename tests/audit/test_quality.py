@@ -10,51 +10,20 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from audit_scene import input_of
+from quality_scene import Audited, audited, words
 from sql_scene import call, failure, planned, write_table
 
 from tutelage.audit.findings import read_findings
 from tutelage.audit.folder import AuditFolder
 from tutelage.audit.inputs import AuditInput
-from tutelage.audit.quality import QualityReport, audit_quality
-from tutelage.pipelines.adopt import adopt, parse_maps
-from tutelage.pipelines.fingerprint import fingerprint_dataset
-from tutelage.pipelines.storage import Folder
+from tutelage.audit.quality import audit_quality
 from tutelage.schemas.contracts import FAILED, LEDGER, PLAN
-from tutelage.schemas.rows import Completion, Finding
+from tutelage.schemas.rows import Completion
 
 START = datetime(2026, 11, 23, tzinfo=UTC)
 Build = Callable[..., Completion]
-
-
-class Audited:
-    """The findings of one dataset, by rule."""
-
-    def __init__(self, dataset: AuditInput) -> None:
-        self.out = AuditFolder(f"{dataset.uri}/audit")
-        self.report: QualityReport = audit_quality([dataset], self.out)
-        self.rules = {item.rule.partition(".")[2]: item for item in self.report.findings}
-
-    def severities(self) -> dict[str, str]:
-        return {name: item.severity for name, item in self.rules.items()}
-
-    def __getitem__(self, rule: str) -> Finding:
-        return self.rules[rule]
-
-    def evidence(self, rule: str) -> dict[str, Any]:
-        return json.loads(self.rules[rule].evidence)  # type: ignore[no-any-return]
-
-
-def audited(folder: Path, rows: Sequence[Completion], **how: Any) -> Audited:
-    return Audited(input_of(folder / "set", rows, **how))
-
-
-def words(seed: int, count: int = 60) -> str:
-    chosen = random.Random(seed)
-    return " ".join("".join(chosen.choices("abcdefghijklmnoprstuw", k=chosen.randint(3, 8))) for _ in range(count))
 
 
 def test_a_hand_made_harvest_is_told_row_by_row(tmp_path: Path, completion: Build) -> None:
@@ -360,22 +329,6 @@ def test_rows_of_a_megabyte_are_read(tmp_path: Path, completion: Build) -> None:
     assert found["empty"].row_ids == [rows[2].row_id]
 
 
-def test_a_foreign_table_of_which_nearly_all_is_absent_is_read(tmp_path: Path) -> None:
-    answers = [LONG, None, "I'm sorry, but I can't help with that.", "spam and eggs, " * 30]
-    pq.write_table(pa.table({"q": ["why?"] * 4, "a": answers}), tmp_path / "foreign.parquet")
-    adopted = adopt(str(tmp_path / "foreign.parquet"), parse_maps(["response=a", "prompt=q"]), Folder(f"{tmp_path}/in"))
-    fingerprint_dataset(Folder(f"{tmp_path}/in"))
-    found = Audited(AuditInput("foreign", f"{tmp_path}/in", False, ("it is a foreign table",), adopted.mapped))
-    assert found.severities() == {
-        "unsealed": "error",
-        "absent_provenance": "warning",
-        "empty": "warning",
-        "unmarked_refusal": "warning",
-        "repetition": "warning",
-    }
-    assert {"teacher", "terms_id", "created_at", "leaf_sha256"} <= set(found.evidence("absent_provenance")["absent"])
-
-
 def test_two_datasets_are_told_apart(tmp_path: Path, completion: Build) -> None:
     one = input_of(tmp_path / "one", [completion(response=words(1), outcome="truncated")])
     two = input_of(tmp_path / "two", [completion(response=words(2))])
@@ -398,7 +351,8 @@ def test_results_lie_in_the_audit_folder_and_a_second_run_writes_the_same_bytes(
 def test_every_finding_says_its_threshold_its_source_and_what_it_cannot_tell(tmp_path: Path, completion: Build) -> None:
     rows = over_time(completion, [{"model_reported": "ab"[n >= 20]} for n in range(40)])
     rows += [completion(response="spam and eggs, " * 30), completion(response="I'm sorry, but I can't help with that.")]
-    for item in audited(tmp_path, rows).report.findings:
+    assert len(audited(tmp_path, rows, sealed=False).report.findings) > 4
+    for item in read_findings(AuditFolder(str(tmp_path / "set" / "audit"))):
         assert item.cannot_tell
         assert item.threshold is not None
         assert item.threshold_source

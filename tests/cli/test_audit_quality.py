@@ -63,6 +63,27 @@ def test_a_broken_seal_is_refused_unless_one_insists_and_then_is_a_finding(datas
     assert "ERROR    unsealed" in ended.stdout
 
 
+def test_languages_are_compared_after_an_audit_that_needed_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, completion: Callable[..., Completion]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked = [("user", "Please describe in a few sentences how a small harbour wakes up in the morning.")]
+    answered = (
+        "Der Hafen erwacht, bevor die Sonne aufgeht. Die Fischer holen ihre Netze ein, und die Möwen streiten sich um "
+        "jeden silbernen Fisch, der auf das Deck fällt, während am Ende des Piers jemand ein altes Lied singt."
+    )
+    dataset_of(Path("set"), [completion(messages=asked, response=answered)])
+    assert CliRunner().invoke(main.app, ["audit", "duplicates", "set"]).exit_code == 0
+    assert tutelage("set", "--fail-on", "quality.language_mismatch").exit_code == 3
+
+
+@pytest.mark.parametrize("rule", ["nonsense", "quality.empty>", "speed.empty"])
+def test_a_rule_that_is_none_costs_no_audit(dataset: str, rule: str) -> None:
+    with pytest.raises(ConfigError, match="--fail-on"):
+        run_quality([dataset], fail_on=[rule])
+    assert not Path("set/audit").exists()
+
+
 def test_a_folder_that_is_no_dataset_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is no dataset"):
         run_quality([str(tmp_path)])

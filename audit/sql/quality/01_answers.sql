@@ -14,7 +14,7 @@ SELECT
     tool_calls IS NOT NULL AS calls_tools,
     response IS NULL OR regexp_full_match(response, '[\s\p{Z}\p{Cc}\p{Cf}]*') AS is_blank,
     hash(response) AS response_hash,
-    hash(messages) AS prompt_hash,
+    CASE WHEN messages IS NOT NULL THEN hash(messages) END AS prompt_hash,
     CASE
         WHEN json_valid(sampling) THEN try_cast(json_extract_string(sampling, '$.temperature') AS DOUBLE)
     END AS temperature,

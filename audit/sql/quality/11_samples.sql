@@ -13,9 +13,10 @@ WITH asked AS (
         -- Not min(row_id, $ids): each of many groups would make room for that many.
         list(row_id ORDER BY row_id) AS row_ids
     FROM answers
-    WHERE is_answer AND temperature > 0 AND NOT is_blank
+    WHERE is_answer AND temperature > 0 AND NOT is_blank AND prompt_hash IS NOT NULL
     GROUP BY ALL
-    HAVING count(DISTINCT request_id) > 1
+    -- A foreign table has no requests, but each of its rows is one.
+    HAVING count(DISTINCT coalesce(request_id, row_id)) > 1
 )
 SELECT
     dataset,

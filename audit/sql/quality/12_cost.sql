@@ -19,7 +19,7 @@ kept AS (
         count(*) AS rows,
         count(*) FILTER (coalesce(outcome, 'ok') = 'ok') AS useful_rows,
         sum(cost_usd) AS row_usd,
-        coalesce(sum(cost_usd) FILTER (outcome = 'ok'), 0) AS useful_usd
+        coalesce(sum(cost_usd) FILTER (coalesce(outcome, 'ok') = 'ok'), 0) AS useful_usd
     FROM answers
     GROUP BY ALL
 )
