@@ -19,14 +19,16 @@ NAMES = (*TABLES, *RECORDS, *RESULT_CONTRACTS)
 TABLE_FUNCTIONS = frozenset({"unnest", "range", "generate_series", "json_each", "json_tree"})
 REFUSED_FUNCTIONS = re.compile(
     r"(current_setting|getenv|getvariable|current_query|write_log|set_?seed|currval|nextval|setval|sleep_ms|in_search_path"
-    r"|json_(de)?serialize_\w+|json_execute\w*|__\w+|(pg|has|duckdb|pragma|st)_\w+)"
+    r"|json_(de)?serialize_\w+|json_execute\w*|__\w+|(pg|has|duckdb|pragma|st)_\w+"
+    r"|to_aggregate_state|finalize|combine|combine_aggr|variant_bytes_to_variant|index_key|get_block_size)"
 )
-"""Scalar functions that tell of settings and of this machine, keep a state, or run SQL out of a string."""
+"""Functions that tell of settings and of this machine, keep a state, run SQL out of a string, or take bytes that
+DuckDB believes to be its own."""
 QUERY_NODES = frozenset({"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"})
 
 
-def check_query(sql: str) -> None:
-    """Raises ConfigError where the text is not one SELECT over our tables and harmless functions."""
+def check_query(sql: str) -> frozenset[str]:
+    """Which tables it reads. Raises ConfigError where it is not one SELECT over our tables and harmless functions."""
     try:
         sql.encode()
     except UnicodeEncodeError as error:
@@ -38,18 +40,21 @@ def check_query(sql: str) -> None:
             rows = connection.execute("SELECT json_serialize_sql($sql)", {"sql": sql}).fetchall()
     except duckdb.Error as error:
         raise ConfigError(f"query: {error}; one SELECT was wanted") from error
-    parsed = json.loads(rows[0][0])
+    try:
+        parsed = json.loads(rows[0][0])
+    except RecursionError as error:
+        raise ConfigError("query: is nested too deep to be checked; say it in fewer levels") from error
     if parsed.get("error"):
         raise ConfigError(
-            f"query: {parsed.get('error_message')} One SELECT over {', '.join(NAMES)} was wanted (a PIVOT needs its "
-            "values named: ON column IN (…))"
+            f"query: {str(parsed.get('error_message')).rstrip('.')}; one SELECT over {', '.join(NAMES)} was wanted (a "
+            "PIVOT needs its values named: ON column IN (…))"
         )
     if len(parsed["statements"]) != 1:
         raise ConfigError(f"query: found {len(parsed['statements'])} statements, one SELECT was wanted")
-    _check_names(parsed["statements"][0])
+    return frozenset(_checked_names(parsed["statements"][0]))
 
 
-def _check_names(statement: dict[str, Any]) -> None:
+def _checked_names(statement: dict[str, Any]) -> Iterator[str]:
     nodes = list(_nodes(statement))
     named_here = {entry["key"].lower() for node in nodes for entry in _entries(node.get("cte_map"))}
     for node in nodes:
@@ -58,6 +63,7 @@ def _check_names(statement: dict[str, Any]) -> None:
             raise ConfigError(f"query: holds a {kind.partition('_')[0]}; nothing but SELECT is done here")
         if kind == "BASE_TABLE":
             _check_table(node, named_here)
+            yield str(node["table_name"]).lower()
         elif kind == "TABLE_FUNCTION":
             name = str(node.get("function", {}).get("function_name", "")).lower()
             if name not in TABLE_FUNCTIONS:

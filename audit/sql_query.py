@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from tutelage.audit.folder import AuditFolder
 from tutelage.audit.inputs import AuditInput
-from tutelage.audit.sql_names import check_query
+from tutelage.audit.sql_names import NAMES, check_query
 from tutelage.audit.tables import connect
 from tutelage.schemas.errors import ConfigError, TutelageError
 
@@ -128,7 +128,7 @@ class _Work:
         """What the query yields next. Only waiting for it counts: a reader that pauses costs it nothing."""
         began = time.monotonic()
         try:
-            item = self._batches.get(timeout=max(self._left_s, 0.0))
+            item = self._batches.get(timeout=min(max(self._left_s, 0.0), threading.TIMEOUT_MAX))
         except queue.Empty:
             raise QueryStopped(
                 f"query: stopped after {self._timeout_s:g} s, its time limit; ask for less, or give it more with "
@@ -144,6 +144,10 @@ class _Work:
         out_of_memory = isinstance(error, duckdb.OutOfMemoryException | MemoryError | pa.ArrowMemoryError)
         if out_of_memory or "Out of Memory Error" in str(error):
             return _too_much(self._memory_limit)
+        if isinstance(error, duckdb.BinderException | duckdb.CatalogException):
+            return ConfigError(
+                f"query: {error}\nthe tables are {', '.join(NAMES)}; DESCRIBE completions shows a table's columns"
+            )
         if isinstance(error, duckdb.Error | pa.ArrowException | OSError | RuntimeError):
             return ConfigError(f"query: {error}")
         return error if isinstance(error, Exception) else RuntimeError(repr(error))

@@ -2,20 +2,32 @@
 
 import json
 import math
+import os
 import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from tutelage.schemas.errors import ConfigError
+from tutelage.schemas.errors import ConfigError, TutelageError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from tutelage.cli.audit_input import Prepared
+
 FORMATS = ("table", "csv", "json", "parquet")
 TABLE_ROWS = 1000
 CELL_WIDTH = 60
+MADE_BY = {
+    "duplicate_pairs": "audit duplicates DIR",
+    "duplicate_clusters": "audit duplicates DIR",
+    "prompt_pairs": "audit duplicates DIR",
+    "prompt_clusters": "audit duplicates DIR",
+    "contamination_hits": "audit contamination DIR --against BENCH",
+    "findings": "audit quality DIR",
+}
+"""Tables that stay empty until an audit was run, and which audit."""
 
 _UNPRINTABLE = re.compile(
     # Controls, and what reorders or hides text: a terminal would obey the first, an eye believe the second.
@@ -37,27 +49,58 @@ def run_sql(
     as_json: bool = False,
 ) -> int:
     """Runs the last argument over the datasets before it."""
-    from tutelage.audit.sql_names import check_query
     from tutelage.audit.sql_query import run_query
     from tutelage.cli.audit_input import prepared
 
-    *datasets, sql = arguments
-    if not datasets:
-        raise ConfigError(f'found one argument, {sql!r}; needed datasets and, last, a query: audit sql DIR "SELECT …"')
     if as_json and (output is not None or format not in ("table", "json")):
         raise ConfigError(
             "--json: prints one object; leave out --format and --output, or write --format json for a list"
         )
     kind = "object" if as_json else _format(format, output)
-    check_query(sql)  # a typo is told before the seal is checked, which may take long
-    found = prepared(datasets, maps=maps, unsealed=unsealed, out=out, fingerprints="fingerprints" in sql.casefold())
-    with run_query(found.inputs, found.out, sql, memory_limit=memory_limit, timeout_s=timeout_s) as reader:
-        if output is None:
-            for text in _texts(kind, reader):
-                typer.echo(text, nl=False, color=True)  # or it would leave out what looks like a colour
-        else:
-            _write(kind, reader, output)
+    *datasets, sql = arguments
+    try:
+        tables = _tables(datasets, sql)  # a typo is told before the seal is checked, which may take long
+        found = prepared(datasets, maps=maps, unsealed=unsealed, out=out, fingerprints="fingerprints" in tables)
+        with run_query(found.inputs, found.out, sql, memory_limit=memory_limit, timeout_s=timeout_s) as reader:
+            _tell_of_audits_not_run(found, tables)
+            if output is None:
+                for text in _texts(kind, reader):
+                    typer.echo(text, nl=False, color=True)  # or it would leave out what looks like a colour
+            else:
+                _write(kind, reader, output)
+    except TutelageError as error:
+        # DuckDB's errors quote the value that they stumbled over, and that is a teacher's.
+        error.args = ("\n".join(map(shown, str(error).split("\n"))),)
+        raise
     return 0
+
+
+def _tables(datasets: Sequence[str], sql: str) -> frozenset[str]:
+    from tutelage.audit.sql_names import check_query
+
+    if not datasets:
+        raise ConfigError(f'found one argument, {sql!r}; needed datasets and, last, a query: audit sql DIR "SELECT …"')
+    try:
+        return check_query(sql)
+    except ConfigError as error:
+        if os.path.exists(sql):
+            raise ConfigError(
+                f'{sql}: is a file or folder, where a query was needed; the query comes last: audit sql DIR "SELECT …"'
+            ) from error
+        raise
+
+
+def _tell_of_audits_not_run(found: "Prepared", tables: frozenset[str]) -> None:
+    """That no audit was run must not look like an audit that found nothing."""
+    from tutelage.audit.folder import RESULTS
+
+    for table in sorted(tables & MADE_BY.keys()):
+        if not found.out.exists(RESULTS[table]):
+            typer.echo(
+                f"{table}: has no rows, as {found.out.uri} holds no {RESULTS[table]}; `tutelage {MADE_BY[table]}` "
+                "writes it, or name its folder with --out",
+                err=True,
+            )
 
 
 def _format(wanted: str, output: str | None) -> str:
@@ -145,6 +188,8 @@ def _table(reader: "pa.RecordBatchReader") -> Iterator[str]:
         if more := len(lines) > TABLE_ROWS:
             break
         lines.append(["" if value is None else _cell(_text(value)) for value in row])
+    if len(lines) == 1:
+        typer.echo("the query ran; no row came of it", err=True)
     widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
     for number, line in enumerate(lines):
         padded = (cell + " " * (width - cell_len(cell)) for cell, width in zip(line, widths, strict=True))

@@ -130,6 +130,12 @@ ESCAPES = [
     "VACUUM",
     "CREATE TABLE t AS SELECT 1",
     "CREATE TEMP VIEW v AS SELECT 1",
+    "CREATE TEMP TABLE t AS SELECT 1",
+    "CREATE OR REPLACE VIEW completions AS SELECT 1",
+    "MERGE INTO completions USING failed ON true WHEN MATCHED THEN DELETE",
+    "SELECT * FROM (COPY completions TO 'stolen.csv')",
+    "SELECT 1 INTO OUTFILE 'stolen'",
+    "SELECT * FROM completions AT (VERSION => 1)",
     "CREATE MACRO m() AS 1",
     "CREATE SECRET s (TYPE s3)",
     "DROP VIEW completions",
@@ -174,6 +180,11 @@ ESCAPES = [
     "SELECT (FROM pg_settings LIMIT 1) FROM (WITH pg_settings AS (SELECT 1) SELECT * FROM pg_settings)",
     "SHOW DATABASES",
     "SHOW ALL TABLES",
+    "FROM (SHOW ALL TABLES)",
+    "FROM (DESCRIBE 'secret.csv')",
+    "SHOW secrets",
+    "SHOW VARIABLES",
+    "SHOW memory_limit",
     "SELECT current_query()",
     "SELECT pg_get_viewdef(1)",
     # What has effects, or keeps a state.
@@ -186,6 +197,18 @@ ESCAPES = [
     "SELECT setseed(0.5)",
     "SELECT nextval('s')",
     "SELECT sleep_ms(1)",
+    "SELECT 'HOME'.getenv()",
+    "SELECT invoke(lambda x: getenv(x), 'HOME')",
+    "SELECT * REPLACE (getenv('HOME') AS row_id) FROM completions",
+    "SELECT COLUMNS(lambda c: getenv(c) = 'x') FROM completions",
+    "SELECT count(*) FROM completions QUALIFY getenv('HOME') = 'x'",
+    "SELECT system.main.getenv('HOME')",
+    "SELECT list_aggregate(['HOME'], 'getenv')",
+    # Bytes that DuckDB would take for its own.
+    "SELECT finalize('AAAAAAAA'::BLOB)",
+    "SELECT finalize(to_aggregate_state('AAAA'::BLOB, 'list', ['INTEGER']))",
+    "SELECT combine(s, s) FROM (SELECT list(1) EXPORT_STATE AS s)",
+    "SELECT variant_bytes_to_variant('AAAA'::BLOB)",
     "SELECT pg_sleep(1)",
     "FROM create_external_resource('x')",
     "FROM summary(completions)",
@@ -257,6 +280,16 @@ def test_duckdbs_own_lock_alone_keeps_files_and_network_out(dataset: AuditInput)
         ("SELECT response.upper() FROM completions WHERE row_id = 'a'", [("ANSWER A",)]),
         ("SELECT strftime(TIMESTAMPTZ '2026-01-01 00:00:00+00', '%H:%M')", [("00:00",)]),
         ("SELECT 1 WHERE false", []),
+        ("SELECT 1;;", [(1,)]),
+        ("/* SELECT 2; COPY x */ SELECT 1 -- ; DROP VIEW completions", [(1,)]),
+        ("SELECT 'ATTACH ''y''; COPY completions TO x' AS text", [("ATTACH 'y'; COPY completions TO x",)]),
+        ("SELECT $$;INSTALL httpfs;$$", [(";INSTALL httpfs;",)]),
+        ('SELECT "set", "copy", "getenv" FROM (SELECT 1 AS "set", 2 AS "copy", 3 AS "getenv")', [(1, 2, 3)]),
+        ("SELECT count(*) FROM completions AS failed_copy, completions AS load", [(9,)]),
+        ("SELECT count(*) FROM completions WHERE response LIKE '%read_csv(%'", [(0,)]),
+        ("WITH settings AS (SELECT 1 AS one) SELECT one FROM settings", [(1,)]),
+        ("TABLE tombstones", []),
+        ("SELECT regexp_matches(repeat('a', 100000), '(a*)*b')", [(False,)]),
     ],
 )
 def test_a_select_over_the_tables_is_answered(dataset: AuditInput, sql: str, wanted: list[Any]) -> None:
@@ -272,6 +305,43 @@ def test_a_table_may_be_described(dataset: AuditInput, sql: str) -> None:
 def test_a_refusal_names_the_tables_that_there_are() -> None:
     with pytest.raises(ConfigError, match=r"completion is no table here; the tables are completions, failed, ledger"):
         check_query("FROM completion")
+
+
+@pytest.mark.parametrize(
+    ("sql", "read"),
+    [
+        ("SELECT 1", set()),
+        ("SELECT 'fingerprints'", set()),
+        ("SELECT * FROM Fingerprints JOIN main.plan USING (request_id)", {"fingerprints", "plan"}),
+        ("WITH f AS (FROM findings) SELECT * FROM f", {"findings", "f"}),
+    ],
+)
+def test_a_check_says_which_tables_a_query_reads(sql: str, read: set[str]) -> None:
+    assert check_query(sql) == read
+
+
+@pytest.mark.parametrize(
+    ("sql", "told"),
+    [
+        ("SELECT " + "1 + " * 900 + "1", "nested too deep"),
+        ("SELECT * FROM " + "(SELECT * FROM " * 400 + "completions" + ")" * 400, "nested too deep"),
+        ("SELECT " + "(" * 5000 + "1" + ")" * 5000, "expression depth"),
+        ("SELECT " + "NOT " * 5000 + "true", "expression depth"),
+    ],
+)
+def test_a_query_nested_without_measure_is_refused(sql: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        check_query(sql)
+
+
+@pytest.mark.parametrize("sql", ["SELECT colour FROM completions", "SELECT completions.colour FROM completions"])
+def test_an_unknown_column_is_told_with_the_tables(dataset: AuditInput, sql: str) -> None:
+    with pytest.raises(ConfigError, match=r"(?s)colour.*the tables are completions, .*; DESCRIBE completions shows"):
+        answer(dataset, sql)
+
+
+def test_a_time_limit_may_be_without_end(dataset: AuditInput) -> None:
+    assert answer(dataset, "SELECT 1", timeout_s=float("inf")).num_rows == 1
 
 
 def test_the_environment_is_out_of_reach(dataset: AuditInput) -> None:
@@ -343,7 +413,12 @@ def test_a_result_that_nobody_reads_on_ends_its_query(dataset: AuditInput) -> No
 
 
 @pytest.mark.parametrize(
-    ("limits", "told"), [({"timeout_s": 0}, "above 0"), ({"memory_limit": "lots"}, "2GB or 500MB")]
+    ("limits", "told"),
+    [
+        ({"timeout_s": 0}, "above 0"),
+        ({"timeout_s": float("nan")}, "above 0"),
+        ({"memory_limit": "lots"}, "2GB or 500MB"),
+    ],
 )
 def test_a_limit_that_is_none_is_refused(dataset: AuditInput, limits: dict[str, Any], told: str) -> None:
     with pytest.raises(ConfigError, match=told):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from audit_scene import dataset_of
@@ -51,8 +52,10 @@ def test_a_table_stands_in_columns_and_hostile_text_is_only_shown(dataset: str) 
     assert hostile.rindex("5") == plain.rindex("5")
 
 
-def test_no_row_is_a_head_without_rows(dataset: str) -> None:
-    assert output(dataset, "SELECT 1 AS one WHERE false").splitlines() == ["one", "---"]
+def test_no_row_is_a_head_without_rows_and_a_word_on_stderr(dataset: str) -> None:
+    ended = tutelage(dataset, "SELECT 1 AS one WHERE false")
+    assert (ended.exit_code, ended.stdout.splitlines()) == (0, ["one", "---"])
+    assert ended.stderr == "the query ran; no row came of it\n"
 
 
 def test_a_long_cell_and_a_long_table_are_cut_visibly(dataset: str) -> None:
@@ -152,6 +155,8 @@ def test_several_datasets_are_read_as_one_table(dataset: str, completion: Callab
 def test_fingerprints_are_made_when_a_query_asks_for_them(dataset: str) -> None:
     output(dataset, "SELECT 1 AS one")
     assert not Path("set/fingerprints").exists()
+    output(dataset, "SELECT 'fingerprints' AS word")
+    assert not Path("set/fingerprints").exists()
     assert json.loads(output(dataset, "SELECT count(*) AS n FROM fingerprints", "--format", "json")) == [{"n": 2}]
 
 
@@ -173,6 +178,74 @@ def test_an_option_that_makes_no_sense_is_refused(dataset: str, options: dict[st
 def test_a_query_without_a_dataset_is_refused() -> None:
     with pytest.raises(ConfigError, match="needed datasets and, last, a query"):
         run_sql(["SELECT 1"])
+
+
+@pytest.mark.parametrize("arguments", [["set", "set"], ["SELECT 1", "set"]])
+def test_a_dataset_where_the_query_belongs_is_told_as_such(dataset: str, arguments: list[str]) -> None:
+    with pytest.raises(ConfigError, match="set: is a file or folder, where a query was needed; the query comes last"):
+        run_sql(arguments)
+
+
+@pytest.mark.parametrize(
+    ("table", "audit"),
+    [
+        ("duplicate_pairs", "audit duplicates DIR"),
+        ("prompt_clusters", "audit duplicates DIR"),
+        ("contamination_hits", "audit contamination DIR --against BENCH"),
+        ("findings", "audit quality DIR"),
+    ],
+)
+def test_an_audit_that_was_never_run_does_not_look_like_one_that_found_nothing(
+    dataset: str, table: str, audit: str
+) -> None:
+    ended = tutelage(dataset, f"SELECT count(*) AS n FROM {table}", "--format", "json")
+    assert (ended.exit_code, json.loads(ended.stdout)) == (0, [{"n": 0}])
+    assert f"{table}: has no rows, as set/audit holds no {table}.parquet; `tutelage {audit}` writes it" in ended.stderr
+
+
+def test_an_error_only_shows_the_text_that_it_quotes(dataset: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        run_sql([dataset, "SELECT response::INTEGER FROM completions WHERE prompt_id = 'p1'"])
+    assert r"\x1b[31mred\x1b[0m \u202etxt.exe\u202c\x07" in str(caught.value)
+    assert not {"\x1b", "\x07", "\u202e"} & set(str(caught.value))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (["set", "SELECT colour FROM completions"], 2, "the tables are completions"),
+        (["set", "COPY completions TO 'x.csv'"], 2, "one SELECT over completions"),
+        (["set", "FROM read_csv('x.csv')"], 2, "read_csv() is not among the table functions"),
+        (["set", "SELECT count(*) FROM range(100000000) a, range(100000000) b", "--timeout-s", "0.2"], 1, "time limit"),
+        (["set", "SELECT list(range) FROM range(1000000000)", "--memory-limit", "200MB"], 1, "its memory limit, 200MB"),
+        (["set", "SELECT 1", "--memory-limit", "lots"], 2, "2GB or 500MB"),
+        (["nowhere", "SELECT 1"], 2, "nowhere: there is no such file or folder"),
+    ],
+)
+def test_what_fails_ends_with_its_exit_code_and_prints_nothing(
+    dataset: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    code: int,
+    told: str,
+) -> None:
+    monkeypatch.setattr("sys.argv", ["tutelage", "audit", "sql", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main.run()
+    printed = capsys.readouterr()
+    assert (ended.value.code, printed.out) == (code, "")
+    assert told in printed.err
+    assert "Traceback" not in printed.err
+
+
+def test_a_foreign_table_is_asked_by_our_names(dataset: str) -> None:
+    pq.write_table(pa.table({"question": ["why?"], "answer": ["because"]}), "theirs.parquet")
+    maps = ["--map", "prompt=question", "--map", "response=answer"]
+    query = "SELECT dataset, prompt, response FROM completions"
+    assert json.loads(output("theirs.parquet", query, *maps, "--format", "json")) == [
+        {"dataset": "theirs.parquet", "prompt": "why?", "response": "because"}
+    ]
 
 
 def test_a_typo_is_told_before_anything_is_read() -> None:
