@@ -28,17 +28,22 @@ _THRESHOLDS: Mapping[str, tuple[float | str, str]] = {
         "share of an item's words that stand in order in a window half as long again; chosen by measurement",
     ),
 }
-_BENIGN = "of 95,066 answers of 121 models to AlpacaEval and 427 self-instruct prompts, against GSM8K's test set, "
+_SET = "of the 1,319 questions of GSM8K's test set, held against one another, "
+_BENIGN = (
+    "none of 95,066 answers of 121 models to AlpacaEval (few of them word problems), none of 427 self-instruct prompts"
+)
 ERROR_RATES: Mapping[str, tuple[float, str]] = {
-    "exact": (0.0, f"{_BENIGN}none was found; by construction none can be"),
-    "ngram": (0.0, f"{_BENIGN}none was found"),
+    "exact": (0.0, f"{_SET}none; {_BENIGN}"),
+    "ngram": (0.003, f"{_SET}4 share 13 words with a twin that asks something else of the same story; {_BENIGN}"),
     "near": (
-        0.0099,
-        f"{_BENIGN}none was found; 13 of its 1,319 questions were found to hold another one, which asks the same with "
-        "other numbers. Recall at 80 % of the words kept 0.99, at 60 % 0.99 (answers 0.89), at 50 % 0.76",
+        0.0068,
+        f"{_SET}9: 4 have a twin of the same story, 5 are other problems of one form; {_BENIGN}. The threshold was "
+        "chosen with these in sight. Recall where words are replaced at random: at 80 % kept 0.998 (answers 0.980), "
+        "at 60 % 0.982 (0.888), at 50 % 0.79 (0.53), at 40 % next to nothing",
     ),
 }
-"""The share of wrong findings where it is largest, and on what it was measured."""
+"""The share of wrong findings where it is largest, and on what it was measured: test_contamination_rates.py counts
+them again. A finding is by the strongest method alone, and so are these rates."""
 
 
 def findings_of(found: Sequence[Mapping[str, Any]], benchmarks: Sequence[Benchmark]) -> list[Finding]:
