@@ -36,6 +36,7 @@ from tutelage.audit.findings import write_findings
 from tutelage.audit.folder import RESULTS, AuditFolder
 from tutelage.audit.inputs import AuditInput
 from tutelage.audit.ngram_overlap import NGRAM_WORDS, ngram_matches
+from tutelage.audit.provenance import input_findings
 from tutelage.audit.tables import connect, fetch, run, write
 from tutelage.audit.texts import DatasetTexts, fingerprint_batches
 from tutelage.audit.word_overlap import near_matches
@@ -114,7 +115,9 @@ def audit_contamination(
         hits_file = RESULTS["contamination_hits"]
         hits = write(connection, out, CONTAMINATION_HITS, hits_file, "contamination/10_hit_rows")
         *counts, all_counts = fetch(connection, "contamination/11_counts", most_hits=MOST_HITS)
-        findings = findings_of(fetch(connection, "contamination/12_findings", large_share=LARGE_SHARE), benchmarks)
+        findings = input_findings("contamination", inputs) + findings_of(
+            fetch(connection, "contamination/12_findings", large_share=LARGE_SHARE), benchmarks
+        )
     report = ContaminationReport(
         rows=rows,
         prompts=len(numbers["prompt"]),

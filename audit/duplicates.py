@@ -18,6 +18,7 @@ from tutelage.audit.findings import finding, write_findings
 from tutelage.audit.folder import RESULTS, AuditFolder
 from tutelage.audit.inputs import AuditInput
 from tutelage.audit.jaccard import exact_jaccard
+from tutelage.audit.provenance import input_findings
 from tutelage.audit.tables import connect, fetch, run, write
 from tutelage.audit.texts import DatasetTexts, fingerprint_batches, signatures_of
 from tutelage.audit.union_find import UnionFind
@@ -94,7 +95,8 @@ def audit_duplicates(
             ).run(within if part == "response" else "all")
             for part in PARTS
         }
-        findings = [
+        findings = input_findings("duplicates", [*inputs, *across])
+        findings += [
             item for part, report in reports.items() for item in _findings(connection, out, part, report, threshold)
         ]
     found = DuplicatesReport(threshold, within, reports["response"], reports["prompt"], findings)

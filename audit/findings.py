@@ -1,5 +1,6 @@
 """Findings: one shape for what every audit has to say, kept in `findings.parquet`, and the rules that fail a build."""
 
+import difflib
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -8,7 +9,7 @@ from tutelage.audit.folder import FINDINGS_FILE, AuditFolder
 from tutelage.schemas.canonical import canonical_json
 from tutelage.schemas.contracts import FINDINGS, rows_of
 from tutelage.schemas.errors import ConfigError
-from tutelage.schemas.rows import MAX_FINDING_ROW_IDS, SEVERITIES, Finding
+from tutelage.schemas.rows import FINDING_RULES, MAX_FINDING_ROW_IDS, SEVERITIES, Finding
 from tutelage.schemas.version import CODE_VERSION
 
 
@@ -82,25 +83,37 @@ class FailRule(NamedTuple):
 
 
 _RULE = re.compile(r"\s*([a-z_]+(?:\.[a-z_]+)?)\s*(?:>\s*(\d+))?\s*")
-AUDITS = ("duplicates", "contamination", "quality")
+AUDITS = tuple(FINDING_RULES)
 
 
-def parse_fail_rule(text: str) -> FailRule:
+def parse_fail_rule(text: str, audits: Collection[str] = AUDITS) -> FailRule:
     """`error`, `warning` or `info` (that severity and above), an audit or a rule of one; `>N` for more than N rows.
 
-    An audit or a rule alone means its findings from `warning` on, whatever the number of rows.
+    An audit or a rule alone means its findings from `warning` on, whatever the number of rows. `audits` are those that
+    the command runs: a rule of another, or one that is none, would never fail anything, and is refused.
     """
     found = _RULE.fullmatch(text)
     name, more_than = (found[1], int(found[2] or 0)) if found else ("", 0)
     if name in SEVERITIES:
         return FailRule(text, "", SEVERITIES[SEVERITIES.index(name) :], more_than)
-    if name.partition(".")[0] not in AUDITS:
+    audit, _, check = name.partition(".")
+    if audit not in audits:
         raise ConfigError(
-            f"--fail-on {text!r}: needed a severity ({', '.join(SEVERITIES)}), an audit ({', '.join(AUDITS)}) or a "
-            "rule like contamination.exact, with or without a number of rows like duplicates.near>100"
+            f"--fail-on {text!r}: needed a severity ({', '.join(SEVERITIES)}), an audit that runs here "
+            f"({', '.join(audits)}) or a rule of one like {_example(next(iter(audits)))}, with or without a number of "
+            f"rows like {_example(next(iter(audits)))}>100"
         )
+    if "." in name and check not in FINDING_RULES[audit]:
+        near = difflib.get_close_matches(check, FINDING_RULES[audit], 1)
+        hint = f"did you mean {audit}.{near[0]}?" if near else f"it has {', '.join(FINDING_RULES[audit])}"
+        raise ConfigError(f"--fail-on {text!r}: {audit} has no rule {check!r}; {hint}")
     severities = SEVERITIES if "." in name else SEVERITIES[1:]
     return FailRule(text, name, severities, more_than)
+
+
+def _example(audit: str) -> str:
+    """A rule of the audit, for an example."""
+    return f"{audit}.{FINDING_RULES[audit][0]}"
 
 
 def _order(item: Finding) -> tuple[Any, ...]:

@@ -15,6 +15,7 @@ from tutelage.audit import quality_changes, quality_rows, quality_sources
 from tutelage.audit.findings import write_findings
 from tutelage.audit.folder import AuditFolder
 from tutelage.audit.inputs import AuditInput
+from tutelage.audit.provenance import provenance_findings, seal_findings
 from tutelage.audit.tables import connect, fetch, run, statement
 from tutelage.schemas.canonical import canonical_json
 from tutelage.schemas.rows import MAX_FINDING_ROW_IDS, SEVERITIES, Finding
@@ -84,8 +85,8 @@ def _report(connection: duckdb.DuckDBPyConnection, inputs: Sequence[AuditInput])
     samples = step("11_samples", ids=ids, least_chars=quality_rows.LEAST_EQUAL_CHARS)
     costs, unaccounted, columns = step("12_cost"), step("13_unaccounted", ids=ids), step("14_columns")
     findings = [
-        *quality_sources.seal_findings(inputs),
-        *quality_sources.provenance_findings(inputs, columns),
+        *seal_findings("quality", inputs),
+        *provenance_findings("quality", inputs, columns),
         *quality_sources.plan_findings(unaccounted),
         *quality_rows.outcome_findings(outcomes, failed, totals),
         *quality_rows.empty_findings(empty, totals),

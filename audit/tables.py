@@ -3,6 +3,7 @@
 Tables come in as Arrow datasets: any fsspec URI can be read, and a stranger's query needs no access to files.
 """
 
+import contextlib
 import json
 import os
 import secrets
@@ -146,23 +147,36 @@ def statement(name: str) -> str:
 
 def run(connection: duckdb.DuckDBPyConnection, name: str, **values: Any) -> duckdb.DuckDBPyConnection:
     """Runs a step with its values bound by name; one that it does not ask for is an error."""
-    return connection.execute(statement(name), values or None)
+    with memory_named():
+        return connection.execute(statement(name), values or None)
 
 
 def fetch(connection: duckdb.DuckDBPyConnection, name: str, **values: Any) -> list[dict[str, Any]]:
     """The rows of a step, as dictionaries."""
     found = run(connection, name, **values)
     names = [column[0] for column in found.description or ()]
-    return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+    with memory_named():
+        return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
 
 
 def write(
     connection: duckdb.DuckDBPyConnection, out: AuditFolder, contract: Contract, name: str, step: str, **values: Any
 ) -> int:
     """Streams the rows of a step into a result's file; says how many there are."""
-    reader = connection.sql(statement(step), params=values or None).to_arrow_reader(8192)
-    tables = (pa.Table.from_batches([batch]).cast(contract.schema) for batch in reader if batch.num_rows)
-    return out.write_tables(contract, name, tables)
+    with memory_named():
+        reader = connection.sql(statement(step), params=values or None).to_arrow_reader(8192)
+        tables = (pa.Table.from_batches([batch]).cast(contract.schema) for batch in reader if batch.num_rows)
+        return out.write_tables(contract, name, tables)
+
+
+@contextlib.contextmanager
+def memory_named() -> Iterator[None]:
+    """Says which option helps where DuckDB may hold no more in memory."""
+    try:
+        yield
+    except duckdb.OutOfMemoryException as error:
+        reason = str(error).partition("\n")[0]
+        raise ConfigError(f"--memory-limit: {reason}; give more, like --memory-limit 4GB") from error
 
 
 def table_files(uri: str, pattern: str) -> tuple[Any, list[str]]:

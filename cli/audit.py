@@ -21,7 +21,7 @@ FailOn = Annotated[
     typer.Option(
         "--fail-on",
         metavar="RULE",
-        help="Exit 3 on such findings: error, warning, contamination.exact, duplicates>100.",
+        help="Exit 3 on such findings: error, warning, this audit's name, a rule of it, either with >100.",
     ),
 ]
 Memory = Annotated[str, typer.Option("--memory-limit", help="What DuckDB may hold in memory before it spills.")]

@@ -25,7 +25,9 @@ def run_contamination(
     from tutelage.cli.audit_input import conclude, prepared
     from tutelage.cli.main import print_json
 
-    found = prepared(datasets, maps=maps, unsealed=unsealed, out=out, likeness_only=True, fail_on=fail_on)
+    found = prepared(
+        datasets, maps=maps, unsealed=unsealed, out=out, likeness_only=True, fail_on=fail_on, audits=("contamination",)
+    )
     report = audit_contamination(found.inputs, against, found.out, text_fields=text_fields, memory_limit=memory_limit)
     if as_json:
         print_json(report.to_json())

@@ -28,7 +28,15 @@ def run_duplicates(
     from tutelage.cli.main import print_json
 
     choose_banding(threshold)  # a threshold that is none must not cost a pass over all texts first
-    found = prepared([*datasets, *across], maps=maps, unsealed=unsealed, out=out, likeness_only=True, fail_on=fail_on)
+    found = prepared(
+        [*datasets, *across],
+        maps=maps,
+        unsealed=unsealed,
+        out=out,
+        likeness_only=True,
+        fail_on=fail_on,
+        audits=("duplicates",),
+    )
     left, right = found.inputs[: len(datasets)], found.inputs[len(datasets) :]
     report = audit_duplicates(
         left, found.out, threshold=threshold, within=within, across=right, memory_limit=memory_limit

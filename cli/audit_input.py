@@ -30,12 +30,13 @@ def prepared(
     fingerprints: bool = True,
     likeness_only: bool = False,
     fail_on: Sequence[str] = (),
+    audits: Sequence[str] = (),
 ) -> Prepared:
     """The datasets as audits read them. Raises SealBroken (exit 4) where a seal does not hold, unless `unsealed`.
 
     With `maps`, the datasets are foreign Parquet: copied into our columns below the folder of results. Without `out`,
     that folder is `audit` in the first dataset. `likeness_only`: the audit reads neither
-    languages nor self-identification.
+    languages nor self-identification. `audits` are what the command runs: `fail_on` may name rules of those.
     """
     from tutelage.audit.findings import parse_fail_rule
     from tutelage.audit.folder import AuditFolder
@@ -43,8 +44,14 @@ def prepared(
     from tutelage.pipelines.storage import Folder
 
     for rule in fail_on:
-        parse_fail_rule(rule)  # a rule that is none must not cost the audit first
-    if len({Folder(dataset).root.rstrip("/") for dataset in datasets}) < len(datasets):
+        parse_fail_rule(rule, audits)  # a rule that is none must not cost the audit first
+    try:
+        roots = {Folder(dataset).root.rstrip("/") for dataset in datasets}
+    except (ImportError, ValueError) as error:
+        raise ConfigError(
+            f"{', '.join(datasets)}: can't be opened ({error}); check the URI, and install what its kind needs"
+        ) from error
+    if len(roots) < len(datasets):
         raise ConfigError(f"{', '.join(datasets)}: a dataset is named twice; name each once")
     folder = AuditFolder(out or _audit_folder(datasets[0]))
     inputs = [_adopted(dataset, maps, folder) if maps else _own(dataset, unsealed) for dataset in datasets]
@@ -96,6 +103,8 @@ def _own(dataset: str, unsealed: bool) -> "AuditInput":
             f"{dataset}: its seal does not hold:{shown}{more}\nrestore it from a copy, or insist with --unsealed; the "
             "findings will say so"
         )
+    if problems:
+        typer.echo(f"{dataset}: its seal does not hold ({problems[0]}); audited all the same", err=True)
     return AuditInput(dataset, dataset, not problems, tuple(problems))
 
 

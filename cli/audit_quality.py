@@ -25,7 +25,7 @@ def run_quality(
     from tutelage.cli.audit_input import conclude, prepared
     from tutelage.cli.main import print_json
 
-    found = prepared(datasets, maps=maps, unsealed=unsealed, out=out, fail_on=fail_on)
+    found = prepared(datasets, maps=maps, unsealed=unsealed, out=out, fail_on=fail_on, audits=("quality",))
     report = audit_quality(found.inputs, found.out, memory_limit=memory_limit)
     if as_json:
         print_json(report.to_json())

@@ -24,9 +24,9 @@ def run_report(
     from tutelage.audit.report import REPORT_FILE, write_report
     from tutelage.cli.audit_input import conclude, prepared
     from tutelage.cli.main import print_json
-    from tutelage.schemas.rows import SEVERITIES
+    from tutelage.schemas.rows import FINDING_RULES, SEVERITIES
 
-    found = prepared(datasets, maps=maps, unsealed=unsealed, out=out, fail_on=fail_on)
+    found = prepared(datasets, maps=maps, unsealed=unsealed, out=out, fail_on=fail_on, audits=tuple(FINDING_RULES))
     if against:  # first: an evaluation set that is none must not cost the other audits
         audit_contamination(found.inputs, against, found.out, memory_limit=memory_limit)
     audit_duplicates(found.inputs, found.out, memory_limit=memory_limit)

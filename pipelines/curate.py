@@ -25,7 +25,7 @@ from tutelage.pipelines.run_record import write_runs
 from tutelage.pipelines.seal import read_manifest, seal_curated
 from tutelage.pipelines.sealed_rows import leaves_of, root_of
 from tutelage.pipelines.sorted_copy import NewFile, copy_rows
-from tutelage.pipelines.storage import Folder
+from tutelage.pipelines.storage import LOCK, Folder
 from tutelage.schemas.contracts import DECISIONS, ROWS_PER_GROUP, ContractWriter
 from tutelage.schemas.errors import ConfigError
 from tutelage.schemas.manifest import MANIFEST, Manifest, MerkleSummary
@@ -76,7 +76,8 @@ def check_output(config: CurateConfig, parents: Sequence[Parent]) -> None:
     folder, uri = Folder(config.output.uri), config.output.uri
     manifest = read_manifest(folder)
     if manifest is None:
-        others = [name for pattern in (*PATTERNS, "journal/*") for name in folder.list(pattern)]
+        others = [name for pattern in (*PATTERNS, "journal/*", "*") for name in folder.list(pattern)]
+        others = [name for name in others if name != LOCK]
         if others and not folder.exists(POLICY_FILE):
             raise ConfigError(
                 f"{uri}: holds {others[0]} and neither {MANIFEST} nor {POLICY_FILE}, so it is no curated set that was "

@@ -1,5 +1,6 @@
 """The config of `tutelage curate`: which datasets, and the policy that decides of every row of them."""
 
+import difflib
 from pathlib import Path
 from typing import Any, Literal
 
@@ -7,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from tutelage.pipelines.config_file import Names, Section, Uri, Uris, check_config, read_config, schema_of
 from tutelage.schemas.canonical import canonical_json, sha256_hex
+from tutelage.schemas.rows import FINDING_RULES
 from tutelage.schemas.terms_entry import TrainUse
 from tutelage.schemas.terms_resolution import Override, Policy
 
@@ -53,12 +55,12 @@ class Findings(Section):
     @classmethod
     def _rules(cls, rules: tuple[str, ...]) -> tuple[str, ...]:
         for rule in rules:
-            audit, dot, check = rule.partition(".")
-            if not dot or not check or audit not in ("quality", "duplicates", "contamination"):
-                raise ValueError(
-                    f"{rule!r}: the rule of a finding was wanted: quality, duplicates or contamination, a dot and the "
-                    "check, like quality.repetition"
-                )
+            audit, _, check = rule.partition(".")
+            if check not in FINDING_RULES.get(audit, ()):
+                every = [f"{name}.{known}" for name, checks in FINDING_RULES.items() for known in checks]
+                near = difflib.get_close_matches(rule, every, 1)
+                hint = f"did you mean {near[0]!r}?" if near else f"the rules are {', '.join(every)}"
+                raise ValueError(f"{rule!r}: no audit has such a rule of findings; {hint}")
         return rules
 
 

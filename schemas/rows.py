@@ -210,6 +210,17 @@ class ContaminationHit(NamedTuple):
 
 SEVERITIES = ("info", "warning", "error")
 MAX_FINDING_ROW_IDS = 10_000
+_OF_ANY_AUDIT = ("unsealed", "absent_provenance")
+FINDING_RULES = {
+    "duplicates": ("response_exact", "response_near", "prompt_exact", "prompt_near", *_OF_ANY_AUDIT),
+    "contamination": ("exact", "ngram", "near", *_OF_ANY_AUDIT),
+    "quality": (
+        *("unaccounted", "failed", "truncated", "refused", "filtered", "invalid", "empty", "unmarked_refusal"),
+        *("repetition", "language_mismatch", "length_outliers", "token_outliers", "equal_samples"),
+        *("teacher_drift", "teacher_mixed", "terms_change", "terms_mixed", "cost", *_OF_ANY_AUDIT),
+    ),
+}
+"""Every check of every audit: a gate or a policy that names another would wait for it in vain."""
 
 
 class Finding(NamedTuple):

@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -6,7 +7,7 @@ import pytest
 from tutelage.audit.findings import finding, parse_fail_rule, read_findings, write_findings
 from tutelage.audit.folder import AuditFolder
 from tutelage.schemas.errors import ConfigError
-from tutelage.schemas.rows import MAX_FINDING_ROW_IDS, Finding
+from tutelage.schemas.rows import FINDING_RULES, MAX_FINDING_ROW_IDS, Finding
 
 
 def found(rule: str = "quality.empty", severity: str = "warning", rows: int = 3, dataset: str = "set") -> Finding:
@@ -66,6 +67,16 @@ def test_a_fail_rule_means_these_findings(rule: str, broken: list[str]) -> None:
 
 def test_a_finding_about_no_row_fails_too() -> None:
     assert parse_fail_rule("quality.unsealed").broken_by([found("quality.unsealed", "error", rows=0)])
+
+
+def test_every_rule_that_an_audit_reports_is_listed_and_the_other_way_round() -> None:
+    """A gate or a policy may name the listed ones only, so a rule that is missing there could never be used."""
+    sources = "".join(path.read_text() for path in (Path(__file__).parents[2] / "audit").glob("*.py"))
+    named = {(audit, check) for audit, check in re.findall(r'"(quality|duplicates|contamination)\.([a-z_]+)"', sources)}
+    listed = {(audit, check) for audit, checks in FINDING_RULES.items() for check in checks}
+    assert {pair for pair in named if pair[1] not in ("json", "parquet")} <= listed
+    for audit, check in listed:
+        assert re.search(rf"\b{check.removesuffix('_outliers').rpartition('_')[2]}", sources), (audit, check)
 
 
 @pytest.mark.parametrize("rule", ["", "bad", "quality.", "quality>x", "ERROR", "quality.empty>-1", "a.b.c"])

@@ -22,7 +22,8 @@ from sql_scene import call, failure, planned
 
 from tutelage.audit import quality_rows
 from tutelage.audit.inputs import AuditInput
-from tutelage.audit.quality_sources import PROVENANCE, cost_of, provenance_findings
+from tutelage.audit.provenance import PROVENANCE, provenance_findings
+from tutelage.audit.quality_sources import cost_of
 from tutelage.audit.tables import connect, fetch, run
 from tutelage.schemas.contracts import ADOPTED, COMPLETIONS, FAILED, LEDGER, PLAN, Contract, table_of
 from tutelage.schemas.rows import Completion
@@ -360,7 +361,7 @@ def test_what_a_foreign_table_leaves_out(steps: Steps, completion: Build, filled
     ]
     steps.answers(rows, ADOPTED)
     dataset = AuditInput("set", "nowhere", False, ("foreign",), MAPPED)
-    (found,) = provenance_findings([dataset], steps("14_columns"))
+    (found,) = provenance_findings("quality", [dataset], steps("14_columns"))
     has = {name: sum(row[name] for row in filled) for name in MAPPED}
     evidence = json.loads(found.evidence)
     assert set(evidence["absent"]) == set(nothing) | {name for name in MAPPED if not has[name]}

@@ -11,6 +11,8 @@ import pytest
 from audit_scene import dataset_of
 from typer.testing import CliRunner, Result
 
+from tutelage.audit.findings import read_findings
+from tutelage.audit.folder import AuditFolder
 from tutelage.cli.main import app
 from tutelage.schemas.errors import ConfigError, SealBroken, TutelageError
 from tutelage.schemas.rows import Completion
@@ -69,7 +71,16 @@ def test_a_broken_seal_is_refused_and_insisted_on(dataset: str) -> None:
         call(dataset)
     assert refusal.value.exit_code == 4
     assert "--unsealed" in str(refusal.value)
-    assert call(dataset, "--unsealed").exit_code == 0
+    insisted = call(dataset, "--unsealed")
+    assert insisted.exit_code == 0
+    assert "its seal does not hold" in insisted.stderr
+    [found] = [item for item in read_findings(AuditFolder(f"{dataset}/audit")) if item.rule == "duplicates.unsealed"]
+    assert (found.severity, found.dataset) == ("error", dataset)
+    assert call(dataset, "--unsealed", "--fail-on", "error").exit_code == 3
+    bench = Path(dataset).with_name("bench.jsonl")
+    bench.write_text('{"question": "Why is the sky so very blue in the summer?"}')
+    arguments = ["audit", "contamination", dataset, "--against", str(bench), "--unsealed", "--fail-on", "error"]
+    assert CliRunner().invoke(app, arguments).exit_code == 3
 
 
 def test_an_unsealed_dataset_is_audited_when_asked_for(tmp_path: Path, completion: Build) -> None:
@@ -107,6 +118,10 @@ def test_foreign_parquet_is_audited_through_a_map(tmp_path: Path) -> None:
     [pair] = pq.read_table(found["pairs_file"]).to_pylist()
     assert (pair["left_id"], pair["right_id"]) == ("theirs#0", "theirs#1")
     assert found["pairs_file"] == f"{tmp_path}/theirs.audit/duplicate_pairs.parquet"
+    findings = {item.rule: item for item in read_findings(AuditFolder(f"{tmp_path}/theirs.audit"))}
+    assert "says nothing of teacher" in findings["duplicates.absent_provenance"].message
+    assert findings["duplicates.unsealed"].severity == "info"
+    assert call(str(source), "--map", "response=answer", "--fail-on", "error").exit_code == 0
 
 
 @pytest.mark.parametrize("rows", [0, 1])
@@ -142,6 +157,30 @@ def test_a_rule_that_is_none_is_refused_before_any_work(dataset: str, tmp_path: 
 @pytest.mark.parametrize(("rule", "code"), [("duplicates", 3), ("error", 0), ("duplicates.response_near>100", 0)])
 def test_a_fail_rule_decides_the_exit_code(dataset: str, rule: str, code: int) -> None:
     assert call(dataset, "--fail-on", rule).exit_code == code
+
+
+@pytest.mark.parametrize(
+    ("rule", "complaint"),
+    [
+        ("duplicates.response_exakt", "did you mean duplicates.response_exact"),
+        ("duplicates.near>100", "duplicates has no rule 'near'"),
+        ("contamination.exact", "an audit that runs here"),
+    ],
+)
+def test_a_rule_that_could_never_fail_is_refused(dataset: str, rule: str, complaint: str) -> None:
+    with pytest.raises(ConfigError, match=complaint):
+        call(dataset, "--fail-on", rule)
+
+
+def test_too_little_memory_is_told_with_what_helps(dataset: str) -> None:
+    with pytest.raises(ConfigError, match="give more, like --memory-limit 4GB"):
+        call(dataset, "--memory-limit", "1MB")
+
+
+@pytest.mark.parametrize("uri", ["zzz://x/y", "nosuchscheme://x"])
+def test_a_uri_that_nobody_can_open_is_refused(uri: str) -> None:
+    with pytest.raises(ConfigError, match="can't be opened"):
+        call(uri)
 
 
 def test_results_go_where_they_are_wanted(dataset: str, tmp_path: Path) -> None:

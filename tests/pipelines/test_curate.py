@@ -16,6 +16,7 @@ from tutelage.pipelines import sorted_copy
 from tutelage.pipelines.audit_results import AuditResults
 from tutelage.pipelines.curate import Curated, check_output, curate, pinned, require_teachers
 from tutelage.pipelines.curate_gate import open_curate_gate
+from tutelage.pipelines.curate_policy import CurateConfig
 from tutelage.pipelines.harvest import HarvestOptions, harvest
 from tutelage.pipelines.parents import Parent, open_parents
 from tutelage.pipelines.prove import prove
@@ -52,6 +53,16 @@ def scene(tmp_path: Path) -> CurateScene:
 def rows(completion: MakeRow) -> list[Completion]:
     """Twelve that stay, a truncated one, and one whose teacher's terms say no."""
     return [*(completion() for _ in range(12)), completion(outcome="truncated"), completion(**GPT)]
+
+
+def test_a_folder_that_holds_a_strangers_file_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/keep-me").write_text("mine")
+    config = CurateConfig.model_validate(
+        {"version": 1, "datasets": ["somewhere"], "output": {"uri": str(tmp_path / "out")}}
+    )
+    with pytest.raises(ConfigError, match="holds keep-me"):
+        check_output(config, [])
 
 
 def test_every_row_of_every_parent_is_decided_of_exactly_once(

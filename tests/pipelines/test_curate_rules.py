@@ -218,9 +218,9 @@ def test_rows_that_findings_name_are_out_by_the_rules_that_the_policy_names(
 ) -> None:
     row, other, clean = completion(), completion(), completion()
     uri = scene.parent("p", [row, other, clean])
-    folder = scene.findings(finding("quality.loop", uri, row), finding("quality.empty", uri, other))
-    found = chosen(scene.config(uri, findings={"drop": ["quality.loop"]}), AuditResults(findings=(folder,)))
-    assert found[uri, row.row_id] == ("finding", "quality.loop")
+    folder = scene.findings(finding("quality.repetition", uri, row), finding("quality.empty", uri, other))
+    found = chosen(scene.config(uri, findings={"drop": ["quality.repetition"]}), AuditResults(findings=(folder,)))
+    assert found[uri, row.row_id] == ("finding", "quality.repetition")
     assert found[uri, other.row_id] == found[uri, clean.row_id] == ("kept", None)
 
 
@@ -229,9 +229,9 @@ def test_a_finding_that_names_only_some_of_its_rows_is_no_ground_to_drop_them(
 ) -> None:
     row = completion()
     uri = scene.parent("p", [row])
-    folder = scene.findings(finding("quality.loop", uri, row, count=20_000))
+    folder = scene.findings(finding("quality.repetition", uri, row, count=20_000))
     with pytest.raises(ConfigError, match=r"concerns 20,000 rows of .* and names 1 of them"):
-        chosen(scene.config(uri, findings={"drop": ["quality.loop"]}), AuditResults(findings=(folder,)))
+        chosen(scene.config(uri, findings={"drop": ["quality.repetition"]}), AuditResults(findings=(folder,)))
 
 
 def test_an_audit_of_other_rows_is_refused(scene: CurateScene, completion: MakeRow) -> None:
