@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 
 app = typer.Typer(
-    help="Ask what a dataset holds: duplicates, contamination, quality, SQL, one report.", no_args_is_help=True
+    help="Ask what a dataset holds: duplicates, contamination, quality, SQL, one report. And who was taught by whom.",
+    no_args_is_help=True,
 )
 
 Datasets = Annotated[list[str], typer.Argument(metavar="DIR...", help="Dataset folders, or any fsspec URIs of them.")]
@@ -28,6 +29,24 @@ Memory = Annotated[str, typer.Option("--memory-limit", help="What DuckDB may hol
 Against = Annotated[
     list[str], typer.Option("--against", metavar="BENCH", help="An evaluation set: jsonl, csv, parquet.")
 ]
+Outputs = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="OUTPUTS...", help="Parquet of model, prompt_id, prompt, response (and sample_index), or our datasets."
+    ),
+]
+PanelFile = Annotated[
+    str, typer.Option("--panel", metavar="CSV", help="Who is who: model,role,family,taught_by,parent,cluster.")
+]
+Suspects = Annotated[
+    list[str],
+    typer.Option(
+        "--suspect",
+        metavar="MODEL",
+        help="Whom to ask about; default: the panel's suspects, else models that it does not know.",
+    ),
+]
+Seed = Annotated[int, typer.Option(min=0, help="Of what is drawn at random; the same seed gives the same result.")]
 
 
 @app.command()
@@ -175,6 +194,66 @@ def report(
             out=out,
             as_json=as_json,
             fail_on=fail_on,
+            memory_limit=memory_limit,
+        )
+    )
+
+
+@app.command()
+def lineage(
+    outputs: Outputs,
+    panel: PanelFile,
+    suspects: Suspects = [],  # noqa: B006
+    report: Annotated[str | None, typer.Option("--report", metavar="FILE.html", help="Write the page, too.")] = None,
+    embedding: Annotated[
+        bool, typer.Option("--embedding", help="Add how near answers are in meaning (MiniLM, an extra).")
+    ] = False,
+    nominal: Annotated[float, typer.Option(help="How often it may be wrong on models that nobody here taught.")] = 0.05,
+    seed: Seed = 0,
+    unsealed: Unsealed = False,
+    as_json: AsJson = False,
+    memory_limit: Memory = "500MB",
+) -> None:
+    """Weigh whether a model was taught by a teacher of the panel, with error rates measured on the panel."""
+    from tutelage.cli.audit_lineage import run_lineage
+
+    raise typer.Exit(
+        run_lineage(
+            outputs,
+            panel=panel,
+            suspects=suspects,
+            report=report,
+            embedding=embedding,
+            nominal=nominal,
+            seed=seed,
+            unsealed=unsealed,
+            as_json=as_json,
+            memory_limit=memory_limit,
+        )
+    )
+
+
+@app.command("who-wrote")
+def who_wrote(
+    outputs: Outputs,
+    panel: PanelFile,
+    suspects: Suspects = [],  # noqa: B006
+    seed: Seed = 0,
+    unsealed: Unsealed = False,
+    as_json: AsJson = False,
+    memory_limit: Memory = "500MB",
+) -> None:
+    """Say which model of the panel wrote a text, or that none can be told."""
+    from tutelage.cli.audit_lineage import run_who_wrote
+
+    raise typer.Exit(
+        run_who_wrote(
+            outputs,
+            panel=panel,
+            suspects=suspects,
+            seed=seed,
+            unsealed=unsealed,
+            as_json=as_json,
             memory_limit=memory_limit,
         )
     )

@@ -21,7 +21,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from tutelage.pipelines.beam_runners import QUIET_WORKERS, runner_named
 from tutelage.pipelines.dataset_files import COMPLETIONS_FILES, digest_of
 from tutelage.pipelines.language import guess_language
-from tutelage.pipelines.self_identification import QUICK_LOOKS, self_identifications
+from tutelage.schemas.self_identification import QUICK_LOOKS, self_identifications
 from tutelage.pipelines.storage import Folder
 from tutelage.schemas.contracts import (
     ADOPTED,

@@ -2,7 +2,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from tutelage.pipelines.self_identification import MODEL_LABEL, QUICK_LOOKS, self_identifications
+from tutelage.schemas.self_identification import MODEL_LABEL, QUICK_LOOKS, self_identifications
 from tutelage.schemas.text import normalise
 
 NAMES = (

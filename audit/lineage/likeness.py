@@ -1,0 +1,154 @@
+"""How alike every two models answer each prompt: one matrix a view and block of prompts.
+
+An answer is a vector of a view's features: 1 + log of how often it has each, times how rare the feature is among the
+models' answers to that prompt, scaled to length 1. So length drops out, and what everybody says to a prompt counts for
+nothing. What remains of "any capable model" is taken off later (`centring`).
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from tutelage.audit.lineage.outputs import Outputs
+from tutelage.audit.lineage.signals import SIGNALS
+from tutelage.audit.lineage.signals.reading import read
+from tutelage.audit.lineage.words import Bag
+
+BLOCKS = 40
+"""Clusters of prompts: neighbours in the set's order, since sets are mostly laid out by source and topic."""
+LEAST_FOR_TWO_PROCESSES = 4_000
+"""Texts under which a second process costs more than it saves."""
+
+_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+
+Matrix = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.float32]
+
+
+class Likeness(NamedTuple):
+    """`views[signal][name]` has shape (blocks, models, models): the mean over a block's prompts of the inner products.
+
+    `block_prompts` counts the prompts of each block. `phrases` are the inner products of shared phrases on each prompt
+    with the models asked for, shape (prompts, models, asked).
+    """
+
+    views: dict[str, dict[str, Floats]]
+    block_prompts: npt.NDArray[np.int64]
+    phrases: npt.NDArray[np.float16]
+
+
+def likeness(outputs: Outputs, asked: Sequence[int] = ()) -> Likeness:
+    """Compares all models on all prompts, in as many processes as the machine has cores."""
+    tasks = list(_tasks(outputs, asked))
+    processes = min(os.cpu_count() or 1, len(tasks))
+    if processes > 1 and len(outputs.texts) >= LEAST_FOR_TWO_PROCESSES:
+        with _single_threaded(), ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+            found = list(pool.map(_block, tasks))
+    else:
+        found = [_block(task) for task in tasks]
+    return Likeness(
+        {
+            signal: {name: np.stack([block.views[signal][name] for block in found]) for name in views}
+            for signal, views in found[0].views.items()
+        },
+        np.array([len(task.prompts) for task in tasks], np.int64),
+        np.concatenate([block.phrases for block in found]),
+    )
+
+
+@contextlib.contextmanager
+def _single_threaded() -> Iterator[None]:
+    """Processes started within use one thread each for linear algebra: one a core is all that there is to use."""
+    before = {name: os.environ.get(name) for name in _THREADS}
+    os.environ.update(dict.fromkeys(_THREADS, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+class _Prompt(NamedTuple):
+    texts: Sequence[str]
+    model_no: npt.NDArray[np.int32]
+
+
+class _Task(NamedTuple):
+    models: int
+    asked: Sequence[int]
+    prompts: list[_Prompt]
+
+
+class _Found(NamedTuple):
+    views: dict[str, dict[str, Floats]]
+    phrases: npt.NDArray[np.float16]
+
+
+def _tasks(outputs: Outputs, asked: Sequence[int]) -> Iterator[_Task]:
+    count = len(outputs.prompt_ids)
+    edges = np.searchsorted(outputs.prompt_no, np.arange(count + 1))
+    for numbers in np.array_split(np.arange(count), min(BLOCKS, count)):
+        prompts = [
+            _Prompt(
+                outputs.texts[edges[number] : edges[number + 1]], outputs.model_no[edges[number] : edges[number + 1]]
+            )
+            for number in numbers
+        ]
+        yield _Task(len(outputs.models), asked, prompts)
+
+
+def _block(task: _Task) -> _Found:
+    totals: dict[str, dict[str, Matrix]] = {}
+    phrases = np.zeros((len(task.prompts), task.models, len(task.asked)), np.float16)
+    for number, prompt in enumerate(task.prompts):
+        readings = [read(text) for text in prompt.texts]
+        for signal, views in SIGNALS.items():
+            bags = [views(reading) for reading in readings]
+            sums = totals.setdefault(signal, {})
+            for name in bags[0]:
+                matrix = inner_products([bag[name] for bag in bags], prompt.model_no, task.models)
+                sums[name] = sums[name] + matrix if name in sums else matrix
+                if signal == "phrases":
+                    phrases[number] = matrix[:, task.asked]
+    views_of_block = {
+        signal: {name: (matrix / len(task.prompts)).astype(np.float32) for name, matrix in sums.items()}
+        for signal, sums in totals.items()
+    }
+    return _Found(views_of_block, phrases)
+
+
+def inner_products(bags: Sequence[Bag], model_no: npt.NDArray[np.int32], models: int) -> Matrix:
+    """Inner products of the models' vectors on one prompt, shape (models, models).
+
+    `bags[r]` are the features of a response of model `model_no[r]`; the samples of one model are one bag. The diagonal
+    is 1, or 0 where a model's bag is empty.
+    """
+    # Feature and owner in one number, so that one sort brings a feature's owners together. What a hash loses of its 64
+    # bits for that is no more than the models need.
+    bits = np.uint64(int(models - 1).bit_length())
+    owners = np.repeat(model_no.astype(np.uint64), [len(bag) for bag in bags])
+    cells = np.sort((np.concatenate(bags).astype(np.uint64) << bits) | owners)
+    starts = np.flatnonzero(np.diff(cells, prepend=cells[:1] ^ np.uint64(1)))
+    counts = np.diff(starts, append=len(cells))
+    cells = cells[starts]
+    owner = (cells & ((np.uint64(1) << bits) - np.uint64(1))).astype(np.int64)
+    feature = np.cumsum(np.diff(cells >> bits, prepend=np.uint64(0)) != 0)
+    owned_by = np.bincount(feature)[feature]
+    weight = (1 + np.log(counts)) * np.log((models + 1) / owned_by)
+    length = np.sqrt(np.bincount(owner, weight**2, minlength=models))
+    shared = owned_by > 1  # what one model alone has adds to its length only
+    column = np.cumsum(np.diff(feature[shared], prepend=-1) != 0) - 1
+    vectors = np.zeros((models, int(column[-1]) + 1 if len(column) else 0), np.float32)
+    vectors[owner[shared], column] = weight[shared] / length[owner[shared]]
+    products = (vectors @ vectors.T).astype(np.float64)
+    np.fill_diagonal(products, length > 0)
+    return products

@@ -1,0 +1,378 @@
+"""`audit lineage`: was this model taught by that teacher, or is it coincidence?
+
+Every suspect is judged with its own cluster left out of all that calibrates it, so a panel's known students and
+controls can be asked about as well: that is how the error rates here are measured.
+"""
+
+from collections.abc import Sequence
+from functools import reduce
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tutelage.audit.lineage.calibration import (
+    ErrorRates,
+    Null,
+    PValue,
+    benjamini_hochberg,
+    error_rates,
+    holm,
+    nulls_without,
+    p_value,
+)
+from tutelage.audit.lineage.contrast import Contrast, contrast
+from tutelage.audit.lineage.likeness import Likeness, likeness
+from tutelage.audit.lineage.matches import matches
+from tutelage.audit.lineage.outputs import Outputs
+from tutelage.audit.lineage.pairs import Pairs, pairs_of
+from tutelage.audit.lineage.panel import Panel
+from tutelage.audit.lineage.power import LEAST_PROMPTS, power_of, student_scores
+from tutelage.audit.lineage.result import (
+    Calibration,
+    FamilyScore,
+    LineageResult,
+    PanelScore,
+    Power,
+    SelfIdentification,
+    SuspectResult,
+    TellingPrompt,
+)
+from tutelage.audit.lineage.same_model import closeness, same_model
+from tutelage.audit.lineage.scores import Scores, scores_of
+from tutelage.audit.lineage.telling import telling_prompts
+from tutelage.audit.lineage.truncation import cut_lengths, shortened
+from tutelage.audit.lineage.verdict import Figures, decide
+from tutelage.schemas.self_identification import QUICK_LOOKS, self_identifications
+from tutelage.schemas.text import normalise
+
+CANNOT_TELL = (
+    "Indirect exposure: teachers' texts stand on the web and in public sets, and a model that learned from those looks "
+    "taught though nobody asked the teacher for them.",
+    "Families that are not in the panel: a suspect taught by one of those may look like its nearest relative here.",
+    "Mixed teachers: likeness adds up by share, so a small share of one teacher's outputs stays out of sight.",
+    "Direction: two models that were taught by a common third are alike, and so are a teacher and its own teacher.",
+    "Intent and permission: whether the use was allowed is a matter of terms, not of likeness.",
+)
+
+
+class _Measured(NamedTuple):
+    """Everything that one reading of the texts gives. `cut` is the words that everybody was cut to, or None."""
+
+    outputs: Outputs
+    likeness: Likeness
+    pairs: Pairs
+    scores: Scores
+    near: npt.NDArray[np.float64]
+    rates: ErrorRates
+    cut: int | None
+
+
+def audit_lineage(
+    outputs: Outputs,
+    panel: Panel,
+    suspects: Sequence[str],
+    *,
+    nominal: float = 0.05,
+    seed: int = 0,
+) -> LineageResult:
+    """Judges every suspect against every family of teachers; see `result` for what comes out.
+
+    A suspect that answered too few of the shared prompts is in the result as underpowered, without scores.
+    """
+    cuts = cut_lengths(outputs, suspects)
+    whole = _measure(outputs, panel, nominal, None)
+    by_suspect = {name: whole for name in suspects if name in outputs.models}
+    for words in sorted(set(cuts.values())):
+        measured = _measure(outputs, panel, nominal, words)
+        by_suspect.update({name: measured for name, length in cuts.items() if length == words})
+    tested = {name: _test(measured, name, panel, nominal) for name, measured in by_suspect.items()}
+    adjusted = _across_suspects(tested)
+    return LineageResult(
+        tuple(
+            _judged(by_suspect[name], tested[name], adjusted[name], name, panel, nominal, seed)
+            if name in by_suspect
+            else _unseen(name, outputs)
+            for name in suspects
+        ),
+        _calibration(whole, nominal),
+        CANNOT_TELL,
+        outputs.notes,
+        len(outputs.prompt_ids),
+        len(outputs.models),
+    )
+
+
+def _measure(outputs: Outputs, panel: Panel, nominal: float, cut: int | None) -> _Measured:
+    read = outputs if cut is None else shortened(outputs, cut)
+    pairs = pairs_of(panel, outputs.models)
+    teachers = np.flatnonzero(pairs.teacher.any(1)).tolist()
+    found = likeness(read, teachers)
+    if cut is not None:
+        found.views.pop("ending")
+    scores = scores_of(found, pairs)
+    rates = error_rates(scores.total, pairs, nominal)
+    return _Measured(read, found, pairs, scores, closeness(scores.correlations), rates, cut)
+
+
+class _Tested(NamedTuple):
+    """A suspect's families (their places), in the panel's order, with what their controls say of it."""
+
+    row: int
+    families: tuple[int, ...]
+    nulls: list[Null | None]
+    p_values: dict[int, PValue]
+    holm: dict[int, float]
+
+
+def _test(measured: _Measured, name: str, panel: Panel, nominal: float) -> _Tested:
+    """Holm's correction within the suspect, over the families that are a question for it (`left_out`)."""
+    pairs, total = measured.pairs, measured.scores.total
+    row = measured.outputs.models.index(name)
+    families = tuple(place for place in range(len(pairs.families)) if _left_out(pairs, row, place, name, panel) is None)
+    nulls = nulls_without(total, pairs, pairs.cluster[row])
+    needed = nominal / max(len(families), 1)
+    p_values = {place: p_value(float(total[row, place]), nulls[place], needed) for place in families}
+    known = {place: found.p for place, found in p_values.items() if found.p is not None}
+    return _Tested(row, families, nulls, p_values, dict(zip(known, holm(list(known.values())), strict=True)))
+
+
+def _left_out(pairs: Pairs, row: int, place: int, name: str, panel: Panel) -> str | None:
+    """Why a family is no question for a suspect, in a sentence; None where it is one."""
+    family, entry = pairs.families[place], panel.models.get(name)
+    if pairs.teacher[row, place]:
+        return f"It is a teacher of {family}, so that is not asked."
+    if entry is None:
+        return None
+    if family in entry.maybe_taught_by:
+        return f"The panel says that {family} may have taught it: left out, as neither answer could be wrong."
+    made_from = {panel.models[kin].family for kin in (entry.parent, entry.base_model) if kin in panel.models}
+    if family in made_from and "variant" not in entry.roles:
+        return f"It was made from a model of {family}, whose likeness it inherits: not asked."
+    return None
+
+
+def _across_suspects(tested: dict[str, _Tested]) -> dict[str, dict[int, float]]:
+    """Benjamini and Hochberg over the suspects' smallest p-values; a suspect's others grow by as much."""
+    smallest = {name: min(found.holm.values()) for name, found in tested.items() if found.holm}
+    grown = dict(zip(smallest, benjamini_hochberg(list(smallest.values())), strict=True))
+    return {
+        name: {
+            place: min(1.0, p * grown[name] / smallest[name]) if smallest.get(name) else p
+            for place, p in found.holm.items()
+        }
+        for name, found in tested.items()
+    }
+
+
+def _judged(
+    measured: _Measured, tested: _Tested, adjusted: dict[int, float], name: str, panel: Panel, nominal: float, seed: int
+) -> SuspectResult:
+    outputs, pairs, scores = measured.outputs, measured.pairs, measured.scores
+    row = tested.row
+    blocks = np.full_like(scores.blocks[:, row], np.nan)
+    blocks[:, list(tested.families)] = scores.blocks[:, row, list(tested.families)]
+    compared = contrast(blocks, measured.likeness.block_prompts, seed)
+    leading = min(adjusted, key=lambda place: (adjusted[place], -scores.total[row, place]), default=None)
+    nearest = same_model(measured.near, outputs.models, pairs.cluster, panel, name)
+    students = student_scores(scores.total, pairs, pairs.cluster[row])
+    power = power_of(
+        [tested.nulls[place] for place in tested.families],
+        students,
+        blocks,
+        len(outputs.prompt_ids),
+        nominal,
+        len(tested.families),
+    )
+    seen = None
+    if power.detectable_score is not None and len(students):
+        seen = float(np.mean(students >= power.detectable_score))
+    decision = decide(
+        Figures(
+            prompts=len(outputs.prompt_ids),
+            least_prompts=LEAST_PROMPTS,
+            leading=None if leading is None else pairs.families[leading],
+            p_adjusted=None if leading is None else adjusted[leading],
+            nominal=nominal,
+            candidates=_candidates(compared, adjusted, pairs, nominal),
+            nearest=nearest.nearest,
+            same_model=nearest.same,
+            same_model_family=_family_of(nearest.nearest, panel, pairs),
+            own_maker=leading is not None and bool(pairs.same_maker[row, leading]),
+            nearer_than_makers_models=leading is not None and _nearer_than_makers_models(scores, pairs, row, leading),
+            matches=()
+            if leading is None
+            else matches(scores, pairs, panel, outputs.models, row, leading, nominal, seed),
+            withheld=_withheld(measured.rates, nominal),
+            students_seen=seen,
+        )
+    )
+    told = leading if leading is not None else (compared.indistinguishable[0] if compared.indistinguishable else None)
+    return SuspectResult(
+        name,
+        tuple(
+            FamilyScore(
+                pairs.families[place],
+                _number(scores.total[row, place]),
+                tested.p_values[place].p,
+                adjusted.get(place),
+                _number(compared.low[place]),
+                _number(compared.high[place]),
+                tested.p_values[place].kind,
+                {signal: float(values[row, place]) for signal, values in scores.signals.items()}
+                if not np.isnan(scores.total[row, place])
+                else {},
+            )
+            for place in tested.families
+        ),
+        decision.verdict,
+        decision.family,
+        tuple(pairs.families[place] for place in compared.indistinguishable),
+        nearest.nearest,
+        nearest.score,
+        power,
+        (*_remarks(measured, tested, name, panel), *decision.reasons),
+        _self_identification(outputs, row),
+        () if told is None else _telling(measured, row, told),
+    )
+
+
+def _candidates(compared: Contrast, adjusted: dict[int, float], pairs: Pairs, nominal: float) -> tuple[str, ...]:
+    """Families that can't be told apart and that controls are beaten for; of those that fail the latter, none is a
+    source that the evidence supports."""
+    return tuple(
+        pairs.families[place] for place in compared.indistinguishable if adjusted.get(place, 1.0) <= nominal
+    ) or tuple(pairs.families[place] for place in compared.indistinguishable[:1])
+
+
+def _family_of(model: str | None, panel: Panel, pairs: Pairs) -> str | None:
+    entry = panel.models.get(model or "")
+    return entry.family if entry is not None and "teacher" in entry.roles and entry.family in pairs.families else None
+
+
+def _nearer_than_makers_models(scores: Scores, pairs: Pairs, row: int, family: int) -> bool:
+    """Is it nearer to its maker's family than any two of that maker's models are, versions of one family too?"""
+    makers = [place for place in range(len(pairs.families)) if not pairs.other_maker[family, place]]
+    kin = [
+        scores.total[other, place]
+        for place in makers
+        for other in range(len(pairs.cluster))
+        if (pairs.teacher[other, place] or pairs.same_maker[other, place])
+        and pairs.cluster[other] != pairs.cluster[row]
+        and not np.isnan(scores.total[other, place])
+    ]
+    return bool(kin) and bool(scores.total[row, family] > max(kin))
+
+
+def _withheld(rates: ErrorRates, nominal: float) -> str | None:
+    for rate, pairs, what in (
+        (rates.controls, rates.control_pairs, "pairs of a control and a family"),
+        (rates.placebo, rates.placebo_pairs, "placebo pairs, of a family that came out after the model"),
+    ):
+        if rate is not None and rate > 2 * nominal:
+            return (
+                f"The verdict is withheld: at a nominal {nominal:.0%} this panel rejects {rate:.1%} of {pairs} {what}, "
+                "more than twice as many as it should. Its controls are not like the models that they stand for."
+            )
+    return None
+
+
+def _remarks(measured: _Measured, tested: _Tested, name: str, panel: Panel) -> tuple[str, ...]:
+    """What is special about this suspect's input."""
+    found = []
+    if measured.cut is not None:
+        found.append(
+            f"Its answers are cut off: all were compared on their first {measured.cut} words, and endings not at all."
+        )
+    for place in range(len(measured.pairs.families)):
+        why = _left_out(measured.pairs, tested.row, place, name, panel)
+        if why is not None:
+            found.append(why)
+    texts = _texts(measured.outputs, tested.row)
+    if len(texts) > 1 and len(set(texts)) == 1:
+        found.append("All its answers are the same text.")
+    empty = sum(not text.strip() for text in texts)
+    if empty:
+        found.append(f"{empty:,} of its {len(texts):,} answers are empty.")
+    return tuple(found)
+
+
+def _texts(outputs: Outputs, row: int) -> list[str]:
+    return [outputs.texts[place] for place in np.flatnonzero(outputs.model_no == row).tolist()]
+
+
+def _self_identification(outputs: Outputs, row: int) -> SelfIdentification:
+    places = np.flatnonzero(outputs.model_no == row)
+    normal = pa.array([normalise(outputs.texts[place]) for place in places.tolist()], pa.large_string())
+    likely = reduce(pc.and_, (pc.match_substring_regex(normal, look) for look in QUICK_LOOKS))
+    labels: dict[str, set[int]] = {}
+    for place, text in zip(
+        places[likely.to_numpy(zero_copy_only=False)], normal.filter(likely).to_pylist(), strict=True
+    ):
+        for label in self_identifications(text):
+            labels.setdefault(label, set()).add(int(outputs.prompt_no[place]))
+    return SelfIdentification(
+        len(outputs.prompt_ids), {label: len(prompts) for label, prompts in sorted(labels.items())}
+    )
+
+
+def _telling(measured: _Measured, row: int, family: int) -> tuple[TellingPrompt, ...]:
+    pairs = measured.pairs
+    teachers = np.flatnonzero(pairs.teacher.any(1)).tolist()
+    columns = [number for number, teacher in enumerate(teachers) if pairs.teacher[teacher, family]]
+    cluster = np.array(pairs.cluster)
+    references = np.flatnonzero(
+        pairs.reference & ~pairs.teacher[:, family] & ~pairs.same_maker[:, family] & (cluster != cluster[row])
+    ).tolist()
+    return telling_prompts(measured.outputs, measured.likeness.phrases, row, teachers, columns, references)
+
+
+def _unseen(name: str, outputs: Outputs) -> SuspectResult:
+    answered = outputs.uncovered.get(name, 0)
+    sentence = f"It answered {answered} of the prompts that the panel's models share: too few to compare."
+    return SuspectResult(
+        name,
+        (),
+        "underpowered",
+        None,
+        (),
+        None,
+        None,
+        Power(None, None, answered, LEAST_PROMPTS, 0, None, sentence),
+        (sentence,),
+        SelfIdentification(answered, {}),
+    )
+
+
+def _calibration(measured: _Measured, nominal: float) -> Calibration:
+    pairs, scores, rates = measured.pairs, measured.scores, measured.rates
+    kinds: tuple[tuple[Literal["control", "student", "placebo"], npt.NDArray[np.bool_]], ...] = (
+        ("control", pairs.control),
+        ("student", pairs.student),
+        ("placebo", pairs.placebo & ~pairs.control & ~pairs.student),
+    )
+    dots = [
+        PanelScore(measured.outputs.models[row], pairs.families[place], kind, float(scores.total[row, place]))
+        for kind, mask in kinds
+        for row, place in zip(*np.nonzero(mask & ~np.isnan(scores.total)), strict=True)
+    ]
+    rows: list[bool] = pairs.control.any(1).tolist()
+    return Calibration(
+        rates.controls,
+        rates.placebo,
+        rates.placebo_pairs,
+        sum(rows),
+        len({name for name, kept in zip(pairs.cluster, rows, strict=True) if kept}),
+        nominal,
+        rates.uniformity_p,
+        _withheld(rates, nominal) is not None,
+        scores.weights,
+        scores.weights_from,
+        tuple(dots),
+    )
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)

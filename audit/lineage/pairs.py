@@ -1,0 +1,76 @@
+"""Which pairs of a model and a family say what: taught, not taught as far as known, or nothing."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from tutelage.audit.lineage.panel import Panel, PanelModel
+
+Mask = npt.NDArray[np.bool_]
+
+
+class Pairs(NamedTuple):
+    """Models by families, shape (models, families), and what follows from the panel alone.
+
+    `teacher`: the model is one of the family's teachers. `control`: it was not taught by the family, as far as known.
+    `student`: it was. `placebo`: it can't have been, since the family came out after the model.
+    `other_maker[f, g]`: families f and g come from different makers. `same_maker`: the model's maker is the family's.
+    `cluster` is what is left out together; a family's teachers are one. `reference`: who makes up what any capable
+    model says.
+    """
+
+    families: tuple[str, ...]
+    cluster: tuple[str, ...]
+    teacher: Mask
+    control: Mask
+    student: Mask
+    placebo: Mask
+    same_maker: Mask
+    other_maker: Mask
+    reference: Mask
+
+
+def pairs_of(panel: Panel, models: Sequence[str]) -> Pairs:
+    """Teachers of another maker's families are controls too: capable models, which documented controls rarely are.
+
+    Without them, capable models that nobody here taught look taught (the development data's false accusations). They
+    count only where both makers are named: a teacher of unknown maker may be the family's own sibling.
+    """
+    entries = [panel.models.get(model) for model in models]
+    known = set(models)
+    teachers = {family: [name for name in names if name in known] for family, names in panel.families().items()}
+    families = tuple(family for family, names in teachers.items() if names)
+    makers = [{panel.models[name].maker for name in teachers[family]} for family in families]
+    named = [all(panel.models[name].maker != name for name in teachers[family]) for family in families]
+    first = [min((panel.models[name].released or "" for name in teachers[family]), default="") for family in families]
+    shape = (len(models), len(families))
+    teacher, control, student, placebo, same_maker = (np.zeros(shape, np.bool_) for _ in range(5))
+    cluster = tuple(_cluster(entry, name) for entry, name in zip(entries, models, strict=True))
+    family_clusters = [{cluster[models.index(name)] for name in teachers[family]} for family in families]
+    for row, entry in enumerate(entries):
+        if entry is None:
+            continue
+        for column, family in enumerate(families):
+            teacher[row, column] = entry.family == family and "teacher" in entry.roles
+            if teacher[row, column] or cluster[row] in family_clusters[column]:
+                continue
+            same_maker[row, column] = entry.maker in makers[column]
+            student[row, column] = "taught" in entry.roles and family in entry.taught_by
+            if "variant" in entry.roles or family in entry.taught_by | entry.maybe_taught_by:
+                continue
+            capable = "teacher" in entry.roles and entry.maker != entry.model and named[column]
+            control[row, column] = ("control" in entry.roles or capable) and not same_maker[row, column]
+            placebo[row, column] = bool(entry.released and first[column] and entry.released < first[column])
+    other = np.array([[not (a & b) for b in makers] for a in makers], np.bool_).reshape(len(families), len(families))
+    inside = [entry is not None and bool(entry.roles & {"teacher", "control", "background"}) for entry in entries]
+    return Pairs(families, cluster, teacher, control, student, placebo, same_maker, other, np.array(inside, np.bool_))
+
+
+def _cluster(entry: PanelModel | None, name: str) -> str:
+    if entry is None:
+        return f"model {name}"
+    if "teacher" in entry.roles and entry.family is not None:
+        return f"family {entry.family}"
+    return f"cluster {entry.cluster}"

@@ -1,0 +1,490 @@
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from html import unescape
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from devtools import CHROMIUM, Browser, browser
+from hypothesis import given
+from hypothesis import strategies as st
+from lineage_scene import (
+    FAMILIES,
+    HOSTILE,
+    calibration_of,
+    hostile,
+    nothing_known,
+    nothing_measured,
+    result_of,
+    suspect_of,
+    suspects_of_each_verdict,
+    telling_of,
+)
+from report_scene import ATTACKS
+
+from tutelage.audit.lineage.report import MAX_PAGE_BYTES, lineage_page
+from tutelage.audit.lineage.report_picture import KINDS, even_ranks
+from tutelage.audit.lineage.report_standing import P_KINDS
+from tutelage.audit.lineage.report_words import SIGNALS, VERDICT_WORDS, number, p_value, rate
+from tutelage.audit.lineage.result import (
+    VERDICTS,
+    FamilyScore,
+    LineageResult,
+    PanelScore,
+    PValueKind,
+    SelfIdentification,
+    TellingPrompt,
+)
+from tutelage.audit.lineage.signals import SIGNALS as COMPUTED
+from tutelage.audit.markup import Html, visible
+
+
+def page_of(result: LineageResult) -> str:
+    return lineage_page(result, "outputs.parquet", "panel.csv").decode()
+
+
+def text_of(page: str) -> str:
+    """What stands on the page, without markup, style and script."""
+    body = page[page.index("<body>") : page.index('<script type="application/json"')]
+    return " ".join(unescape(re.sub(r"<[^>]*>", " ", body)).replace("\u00a0", " ").split())
+
+
+def plain(shown: Html) -> str:
+    return unescape(re.sub(r"<[^>]*>", "", shown)).replace("\u00a0", " ")
+
+
+def told(result: LineageResult) -> str:
+    return re.sub(r" ([.,;:])", r"\1", text_of(page_of(result)))
+
+
+# The verdict
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({}, "nimbus-7b is consistent with training on outputs of aurora."),
+        (
+            {"attributed_family": None, "indistinguishable": ("aurora", "borealis")},
+            "nimbus-7b is consistent with training on outputs of one or more of aurora and borealis, which this panel "
+            "can't tell apart.",
+        ),
+        (
+            {"attributed_family": None, "indistinguishable": ()},
+            "nimbus-7b is consistent with training on outputs of a family that this panel can't name.",
+        ),
+        ({"verdict": "same-model-or-variant"}, "nimbus-7b answers as aurora-large itself or a variant of it would"),
+        (
+            {"verdict": "same-maker-style"},
+            "nimbus-7b is like aurora no more than that maker's models are like each other",
+        ),
+        ({"verdict": "not-distinguishable"}, "is no more like any family here than models that were not taught by it."),
+        ({"verdict": "underpowered"}, "There is too little to tell whether nimbus-7b was taught"),
+    ],
+)
+def test_a_verdict_is_one_plain_sentence_with_its_error_rate(changed: dict[str, Any], sentence: str) -> None:
+    text = told(result_of([suspect_of(**changed)]))
+    assert sentence in text
+    assert "At a nominal 5 %, this panel rejected 4 % of pairs where nothing was taught." in text
+    assert "Of 60 pairs in which the teacher can't have taught, it rejected 6.7 %." in text
+
+
+def test_every_verdict_and_every_kind_of_p_value_has_words() -> None:
+    assert set(VERDICT_WORDS) == set(VERDICTS)
+    assert set(P_KINDS) == set(get_args(PValueKind))
+    assert set(KINDS) == set(get_args(PanelScore.__annotations__["kind"]))
+
+
+def test_every_signal_that_is_computed_has_a_sentence() -> None:
+    assert set(COMPUTED) <= set(SIGNALS)
+
+
+def test_no_page_says_that_something_was_stolen_or_proved() -> None:
+    pages = [
+        page_of(result_of(suspects_of_each_verdict(), withheld=withheld, placebo_rate=0.14))
+        for withheld in (False, True)
+    ]
+    said = " ".join(map(text_of, pages)).lower()
+    assert not re.search(r"stol|steal|theft|thief|prov(?:e|en|ed|es)\b|guilt|accus", said)
+
+
+@pytest.mark.parametrize(
+    ("rates", "why"),
+    [
+        (
+            {"placebo_rate": 0.14},
+            "rejected 14 % of pairs in which the teacher can't have taught, more than twice the nom",
+        ),
+        (
+            {"placebo_rate": None, "false_positive_rate": 0.12},
+            "rejected 12 % of pairs where nothing was taught, more than twice the nominal 5 %.",
+        ),
+        ({"placebo_rate": None, "false_positive_rate": None}, "own check of its error rate did not hold"),
+    ],
+)
+def test_a_withheld_verdict_says_so_and_why_and_names_nobody(rates: dict[str, Any], why: str) -> None:
+    text = told(result_of([suspect_of(reasons=())], withheld=True, **rates))
+    assert "The verdict on nimbus-7b is withheld: this panel" in text
+    assert why in text
+    assert "is consistent with training" not in text
+    assert "Verdicts are withheld." in text
+    several = told(result_of([suspect_of("a"), suspect_of("b")], withheld=True, **rates))
+    assert "a withheld none aurora 5.20" in several
+
+
+def test_a_high_error_rate_takes_nothing_from_the_finding_that_two_models_are_the_same() -> None:
+    text = told(result_of([suspect_of(verdict="same-model-or-variant")], withheld=True))
+    assert "nimbus-7b answers as aurora-large itself" in text
+    assert "Whether it was taught is another question, and its answer is withheld." in text
+
+
+def test_an_error_rate_that_was_not_measured_is_not_made_up() -> None:
+    result = replace(result_of([suspect_of()]), calibration=nothing_measured())
+    text = told(result)
+    assert "could not measure how often it rejects where nothing was taught: there is no error rate." in text
+    assert not re.search(r"rejected [\d.]+ %", text)
+
+
+# The picture and its numbers
+
+
+def test_every_model_of_the_panel_is_a_dot_in_its_familys_picture_and_the_suspect_is_marked() -> None:
+    page = page_of(result_of([suspect_of()], controls=12, students=3))
+    figures = re.findall(r"<figure>.*?</figure>", page)
+    assert len(figures) == len(FAMILIES)
+    for figure in figures:
+        dots = Counter(re.findall(r'class="dot-(\w+)"', figure))
+        assert dots == {"control": 12, "student": 3, "placebo": 3}
+        assert figure.count('class="stroke-suspect"') == figure.count('class="stroke-needed"') == 1
+        assert "needed 3.10" in figure
+    assert "suspect 5.20" in figures[0]
+    assert 'aria-label="Against aurora: 12 controls from ' in figures[0]
+
+
+def test_the_picture_counts_who_scores_as_high_as_the_suspect() -> None:
+    dots = [PanelScore(f"m{score}", "aurora", "control", score) for score in (0.0, 1.0, 5.2, 7.0)]
+    dots += [PanelScore("s", "aurora", "student", 9.0)]
+    text = told(result_of([suspect_of()], panel_scores=tuple(dots)))
+    assert "At least as high: 2 of 4 controls, 1 of 1 known student" in text
+    assert "placebo models" not in text
+
+
+def test_the_numbers_behind_the_picture_stand_in_a_table_the_most_alike_first() -> None:
+    text = told(result_of([suspect_of()]))
+    table = text[text.index("The numbers behind the picture") : text.index("What each signal found The parts")]
+    assert "aurora 5.20 2.3 × 10⁻⁶ fitted tail 1.4 × 10⁻⁵ 3.10 to 6.40" in table
+    scores = [float(found.replace("−", "-")) for found in re.findall(r"[a-z]+ (−?\d+\.\d\d) [\d.]+ (?:×|by)", table)]
+    assert len(scores) == len(FAMILIES)
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_a_suspect_beyond_the_panel_stands_at_the_end_with_an_arrow_and_the_dots_keep_their_room() -> None:
+    page = page_of(result_of([suspect_of(verdict="same-model-or-variant")]))
+    assert "suspect 31.00 →" in page
+    control = [float(place) for place in re.findall(r'<circle cx="([\d.]+)%"[^>]*class="dot-control"', page)]
+    assert max(control) - min(control) > 15
+
+
+def test_many_suspects_share_one_axis_so_that_pictures_can_be_compared() -> None:
+    page = page_of(result_of([suspect_of("a"), suspect_of("b", "underpowered", 7)]))
+    needed = re.findall(r'<line x1="([\d.%]+)"[^>]*class="stroke-needed"', page)
+    assert len(needed) == 2 * len(FAMILIES)
+    assert len(set(needed)) == 1
+
+
+@given(st.lists(st.floats(-5, 5), max_size=60), st.integers(2, 20))
+def test_a_lane_that_is_too_full_keeps_even_ranks_with_both_ends(values: list[float], most: int) -> None:
+    kept = even_ranks(values, most)
+    assert len(kept) == min(most, len(values))
+    assert not Counter(kept) - Counter(values)
+    if values:
+        assert (kept[0], kept[-1]) == (min(values), max(values) if len(values) > 1 else min(values))
+
+
+def test_the_panels_scores_can_be_read_by_name() -> None:
+    text = told(result_of([suspect_of()], controls=2, students=1))
+    assert "The panel's scores by name" in text
+    assert re.search(r"aurora-student-0 −?\d+\.\d\d known student", text)
+    assert re.search(r"control-1 −?\d+\.\d\d control −?\d+\.\d\d control", text)
+
+
+# Signals, prompts, and the rest
+
+
+def test_each_signal_says_what_it_looks_at_and_an_unknown_one_is_shown_by_its_name() -> None:
+    text = told(result_of([suspect_of()]))
+    for name in ("opening", "ending", "templates", "lexical", "phrases", "layout", "classifier", "embedding"):
+        assert f"{name} {SIGNALS[name]}" in text
+    assert re.search(r"of-our-own −?\d+\.\d\d", text)
+
+
+def test_signals_are_shown_for_the_three_most_alike_families_only() -> None:
+    page = page_of(result_of([suspect_of()]))
+    table = page[page.index('<table class="signals">') :]
+    assert table[: table.index("</thead>")].count('<th scope="col"') == 4
+
+
+def test_telling_prompts_stand_side_by_side_the_most_telling_first_with_shared_parts_marked() -> None:
+    page = page_of(result_of([suspect_of()]))
+    assert re.findall(r"<b>surprise ([\d.]+)</b>", page) == ["9.8", "8.8", "7.8", "6.8", "5.8"]
+    marked = re.findall(r"<mark>(Sure![^<]*)</mark>", page)
+    assert len(marked) == 10
+    assert "“<bdi>a short list of the things</bdi>”" in page
+    assert page.count('<details class="pair" open>') == 1
+
+
+def test_a_long_text_is_cut_and_says_how_much_is_left_out() -> None:
+    long = TellingPrompt("p", "x" * 5_000, "t", "word " * 20_000, "other " * 500, 3.0, ())
+    text = told(result_of([suspect_of(telling_prompts=(long,))]))
+    assert "4,400 more characters are not shown" in text
+    assert "98,000 more characters are not shown" in text
+    assert "1,000 more characters are not shown" in text
+
+
+def test_what_a_suspect_says_of_itself_has_its_own_section_and_is_no_part_of_a_score() -> None:
+    page = page_of(result_of([suspect_of()]))
+    section = re.search(r'<section id="itself".*?</section>', page, re.DOTALL)
+    assert section
+    assert "This is not part of any score" in section[0]
+    assert "OpenCloud" in section[0]
+    assert "1.7\u00a0%" in section[0]
+    silent = told(result_of([suspect_of(self_identification=SelfIdentification(805, {}))]))
+    assert "It names no maker as its own, on 805 prompts." in silent
+
+
+def test_calibration_says_what_was_measured_on_how_many_and_where_weights_come_from() -> None:
+    text = told(result_of([suspect_of()]))
+    for part in (
+        "Nominal error rate 5 %",
+        "False-positive rate 4 % of pairs of a control and a family were rejected",
+        "Placebo rate 6.7 % of 60 pairs in which the teacher can't have taught",
+        "Controls 40 in 31 clusters",
+        "p = 0.430 Kolmogorov-Smirnov",
+        "Verdicts withheld no",
+        "Where they come from: known students, one cluster left out in turn",
+        "opening 0.50",
+    ):
+        assert part in text
+
+
+def test_power_limits_and_what_was_left_out_are_told() -> None:
+    text = told(result_of([suspect_of()]))
+    for part in (
+        "With 805 prompts and 40 controls, a dose of 0.31 is seen in 4 of 5 cases.",
+        "Prompts 805 needed for a typical known student: 240",
+        "Controls 40 needed for a typical known student: 19",
+        "Whether a family that is not in this panel taught it.",
+        "12 prompts of 817 were left out",
+    ):
+        assert part in text
+
+
+# What is not there
+
+
+def test_where_nothing_is_known_the_page_shows_no_number() -> None:
+    result = replace(
+        result_of([nothing_known()]), calibration=nothing_measured(), cannot_tell=(), notes=(), prompts=0, models=0
+    )
+    text = told(result)
+    assert not re.search(r"\b(None|nan|inf)\b", text)
+    for part in (
+        "There is too little to tell whether silent was taught",
+        "No score could be computed, and there is nothing to draw.",
+        "No signal could be computed.",
+        "none was found",
+        "It was not looked for.",
+        "not measured",
+        "Nothing of the input was left out.",
+    ):
+        assert part in text
+
+
+def test_numbers_that_are_none_are_dashes() -> None:
+    broken = FamilyScore("aurora", math.nan, math.nan, math.inf, math.nan, 1.0, "none", {"opening": math.nan})
+    text = told(result_of([suspect_of(families=(broken,), same_model_score=math.nan)]))
+    assert "aurora – – – –" in text
+    assert not re.search(r"\b(nan|inf)\b", text)
+
+
+def test_a_page_without_suspects_says_so() -> None:
+    assert "No suspect was compared." in told(result_of([]))
+
+
+@given(st.none() | st.floats())
+def test_any_number_can_be_written(value: float | None) -> None:
+    for shown in (number(value), p_value(value)):
+        assert not re.search("nan|inf|None", shown)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(1.0, "1.000"), (0.05, "0.050"), (0.000996, "1.0 × 10⁻³"), (2.34e-12, "2.3 × 10⁻¹²"), (5e-324, "4.9 × 10⁻³²⁴")],
+)
+def test_a_small_p_value_is_a_power_of_ten(value: float, shown: str) -> None:
+    assert plain(p_value(value)) == shown
+
+
+def test_a_rate_has_a_decimal_only_where_it_says_something() -> None:
+    shown = [rate(value).replace("\u00a0", " ") for value in (0.05, 0.0667, 0.0, 1.0)]
+    assert shown == ["5 %", "6.7 %", "0 %", "100 %"]
+
+
+# Many suspects
+
+
+def test_several_suspects_have_a_table_on_top_whose_links_lead_to_their_sections_the_strongest_first() -> None:
+    suspects = suspects_of_each_verdict()
+    page = page_of(result_of(suspects[::-1]))
+    names = re.findall(r'<a href="#suspect-\d+"><bdi>([^<]*)</bdi></a></th>', page)
+    assert set(names) == {suspect.model for suspect in suspects}
+    assert names[2:] == [*(f"suspect-{place}-{verdict}" for place, verdict in enumerate(VERDICTS) if place), "silent"]
+    assert re.findall(r'<h2 id="suspect-\d+-heading"><bdi>([^<]*)</bdi>', page) == names
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 12])
+def test_every_link_leads_somewhere_and_no_name_is_given_twice(count: int) -> None:
+    page = page_of(result_of([suspect_of(f"model-{n}", VERDICTS[n % 5], n) for n in range(count)]))
+    ids = re.findall(r' id="([^"]*)"', page)
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r'href="#([^"]*)"', page)) <= set(ids)
+
+
+def test_thirty_six_suspects_with_long_answers_and_a_large_panel_stay_below_two_megabytes() -> None:
+    prompts = tuple(telling_of(n, 9.0 - n, words=900) for n in range(6))
+    suspects = [suspect_of(f"model-{n}", VERDICTS[n % 5], n, telling_prompts=prompts) for n in range(36)]
+    page = lineage_page(result_of(suspects, controls=150), "o", "p")
+    assert len(page) <= MAX_PAGE_BYTES
+    content = page.decode()
+    assert len(re.findall(r'id="suspect-\d+-heading"', content)) == 36
+    assert "not shown, to keep the page small" in content
+    assert "at even ranks" in content
+
+
+def test_when_not_even_the_tables_fit_the_weakest_suspects_are_in_the_summary_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tutelage.audit.lineage.report.MAX_PAGE_BYTES", 150_000)
+    page = lineage_page(result_of([suspect_of(f"model-{n}", seed=n) for n in range(20)]), "o", "p")
+    assert len(page) <= 150_000
+    text = text_of(page.decode())
+    sections = len(re.findall(r'id="suspect-\d+-heading"', page.decode()))
+    assert 0 < sections < 20
+    assert f"{20 - sections} suspects have no section of their own, to keep the page small." in text
+    assert all(f"model-{n} " in text for n in range(20))
+
+
+def test_the_same_result_gives_the_same_bytes() -> None:
+    assert page_of(result_of([suspect_of()])) == page_of(result_of([suspect_of()]))
+
+
+# Texts that attack
+
+
+class Elements(HTMLParser):
+    def __init__(self, content: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.found: Counter[str] = Counter()
+        self.attributes: set[str] = set()
+        self.feed(content)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found[tag] += 1
+        self.attributes |= {name for name, _ in attrs}
+
+
+@pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
+def test_an_attack_in_every_text_adds_no_element_and_is_seen(attack: str) -> None:
+    page = lineage_page(hostile(attack), attack, attack).decode()
+    attacked, calm = (Elements(shown) for shown in (page, lineage_page(hostile("calm"), "calm", "calm").decode()))
+    # What two answers share is marked, and how much of an attack they share is the attack's own affair.
+    assert {**attacked.found, "mark": 0} == {**calm.found, "mark": 0}
+    assert attacked.attributes <= calm.attributes | {"title"}
+    shown = " ".join(unescape(page).split())
+    assert shown.count(" ".join(visible(attack)[:100].split())) > 10
+
+
+def test_no_hidden_character_reaches_the_page() -> None:
+    page = lineage_page(hostile(HOSTILE), HOSTILE, HOSTILE).decode()
+    assert visible(page) == page
+
+
+# In a browser
+
+in_chromium = pytest.mark.skipif(CHROMIUM is None, reason="Debian's chromium is not installed")
+PAGES = {
+    "one": result_of([suspect_of()]),
+    "each": result_of(suspects_of_each_verdict()),
+    "many": result_of(
+        [suspect_of(f"model-{n}", VERDICTS[n % 5], n) for n in range(12)], withheld=True, placebo_rate=0.2
+    ),
+    "hostile": hostile(HOSTILE),
+    "unknown": replace(result_of([nothing_known()]), calibration=nothing_measured()),
+    "placebos": replace(result_of([suspect_of()]), calibration=calibration_of(students=0)),
+}
+NOTHING = ("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded", "Page.javascriptDialogOpening")
+
+
+@pytest.fixture(name="chromium", scope="module")
+def _chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with browser(tmp_path_factory.mktemp("lineage") / "profile") as opened:
+        yield opened
+
+
+@in_chromium
+@pytest.mark.parametrize("name", PAGES)
+def test_in_a_browser_it_asks_for_nothing_logs_nothing_and_fits_a_telephone_and_a_desk(
+    chromium: Browser, tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / "lineage.html"
+    path.write_bytes(lineage_page(PAGES[name], HOSTILE, "panel.csv"))
+    for scheme, ground in (("light", "rgb(251, 250, 247)"), ("dark", "rgb(21, 23, 26)")):
+        chromium.scheme(scheme)
+        for width in (390, 1280):
+            chromium.window(width, 900)
+            chromium.open(path.as_uri())
+            chromium.js("document.querySelectorAll('details').forEach((node) => { node.open = true; })")
+            assert chromium.js("document.documentElement.scrollWidth") == width
+            assert chromium.js("getComputedStyle(document.body).backgroundColor") == ground
+            asked = [event["request"]["url"] for event in chromium.named("Network.requestWillBeSent")]
+            assert asked == [path.as_uri()]
+            assert [event for method in NOTHING for event in chromium.named(method)] == []
+            assert chromium.js("window.pwned === undefined")
+
+
+@in_chromium
+def test_in_a_browser_the_words_in_a_picture_do_not_cover_one_another(chromium: Browser, tmp_path: Path) -> None:
+    path = tmp_path / "lineage.html"
+    path.write_bytes(lineage_page(PAGES["each"], "outputs.parquet", "panel.csv"))
+    chromium.window(390, 900)
+    chromium.open(path.as_uri())
+    overlaps = chromium.js(
+        """[...document.querySelectorAll('svg.plot')].flatMap((svg) => {
+          const boxes = [...svg.querySelectorAll('text')].map((text) => text.getBBox());
+          const outside = boxes.filter((a) => a.x < -1 || a.x + a.width > svg.clientWidth + 1);
+          const over = boxes.filter((a, i) => boxes.some((b, j) => i < j && a.x < b.x + b.width && b.x < a.x + a.width
+            && a.y + 3 < b.y + b.height && b.y + 3 < a.y + a.height));
+          return [...outside, ...over].map((box) => `${box.x} ${box.y}`);
+        })"""
+    )
+    assert overlaps == []
+
+
+@in_chromium
+def test_in_a_browser_a_link_of_the_table_leads_to_the_suspect_and_headings_sort(
+    chromium: Browser, tmp_path: Path
+) -> None:
+    path = tmp_path / "lineage.html"
+    path.write_bytes(lineage_page(PAGES["each"], "outputs.parquet", "panel.csv"))
+    chromium.window(1280, 900)
+    chromium.open(path.as_uri())
+    chromium.click("#summary th > button")
+    names = chromium.js("[...document.querySelectorAll('#summary tbody th')].map((cell) => cell.textContent)")
+    assert names == sorted(names)
+    chromium.js("document.querySelector('#summary tbody a[href=\"#suspect-3\"]').click()")
+    assert abs(chromium.js("document.getElementById('suspect-3').getBoundingClientRect().top")) < 100
