@@ -205,6 +205,12 @@ def lineage(
     panel: PanelFile,
     suspects: Suspects = [],  # noqa: B006
     report: Annotated[str | None, typer.Option("--report", metavar="FILE.html", help="Write the page, too.")] = None,
+    families: Annotated[
+        list[str],
+        typer.Option(
+            "--family", metavar="FAMILY", help="Ask about this family only, if decided before looking: more power."
+        ),
+    ] = [],  # noqa: B006
     embedding: Annotated[
         bool, typer.Option("--embedding", help="Add how near answers are in meaning (MiniLM, an extra).")
     ] = False,
@@ -224,6 +230,7 @@ def lineage(
             suspects=suspects,
             report=report,
             embedding=embedding,
+            families=families,
             nominal=nominal,
             seed=seed,
             unsealed=unsealed,

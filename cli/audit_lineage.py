@@ -33,12 +33,14 @@ def run_lineage(
     as_json: bool = False,
     unsealed: bool = False,
     embedding: bool = False,
+    families: Sequence[str] = (),
     nominal: float = 0.05,
     seed: int = 0,
     memory_limit: str = "500MB",
 ) -> int:
     """Weighs what the outputs say of each suspect. Ends with 0 whatever that is."""
     from tutelage.audit.lineage.lineage import audit_lineage
+    from tutelage.audit.lineage.panel import closest, named
     from tutelage.audit.lineage.report import lineage_page
     from tutelage.cli.main import print_json
 
@@ -46,7 +48,21 @@ def run_lineage(
         raise ConfigError(f"--nominal {nominal:g}: a rate between 0 and 1 was wanted, like 0.05")
     _check_place(report)
     found = _read(outputs, panel, suspects, unsealed=unsealed, memory_limit=memory_limit)
-    result = audit_lineage(found.outputs, found.panel, found.suspects, nominal=nominal, seed=seed, embedding=embedding)
+    for family in families:
+        if family not in found.panel.families():
+            raise ConfigError(
+                f"--family {named([family])}: is no family of teachers in the panel; one of "
+                f"{named(found.panel.families())} was wanted{closest(family, found.panel.families())}"
+            )
+    result = audit_lineage(
+        found.outputs,
+        found.panel,
+        found.suspects,
+        nominal=nominal,
+        seed=seed,
+        embedding=embedding,
+        asked=families,
+    )
     if report is not None:
         _write(report, lineage_page(result, ", ".join(outputs), panel))
     if as_json:

@@ -42,6 +42,7 @@ from tutelage.audit.lineage.result import (
 )
 from tutelage.audit.lineage.same_model import closeness, same_model
 from tutelage.audit.lineage.scores import Scores, scores_of
+from tutelage.audit.lineage.signals.embedding import embedding_products
 from tutelage.audit.lineage.telling import telling_prompts
 from tutelage.audit.lineage.truncation import cut_lengths, shortened
 from tutelage.audit.lineage.verdict import Figures, decide
@@ -77,18 +78,22 @@ def audit_lineage(
     *,
     nominal: float = 0.05,
     seed: int = 0,
+    embedding: bool = False,
+    asked: Sequence[str] = (),
 ) -> LineageResult:
     """Judges every suspect against every family of teachers; see `result` for what comes out.
 
-    A suspect that answered too few of the shared prompts is in the result as underpowered, without scores.
+    A suspect that answered too few of the shared prompts is in the result as underpowered, without scores. With
+    `embedding` answers are compared in meaning as well, which takes minutes. `asked` are the families that the question
+    was about before anybody looked: only they are tested, so that less is paid for many questions.
     """
     cuts = cut_lengths(outputs, suspects)
-    whole = _measure(outputs, panel, nominal, None)
+    whole = _measure(outputs, panel, nominal, None, embedding)
     by_suspect = {name: whole for name in suspects if name in outputs.models}
     for words in sorted(set(cuts.values())):
-        measured = _measure(outputs, panel, nominal, words)
+        measured = _measure(outputs, panel, nominal, words, embedding)
         by_suspect.update({name: measured for name, length in cuts.items() if length == words})
-    tested = {name: _test(measured, name, panel, nominal) for name, measured in by_suspect.items()}
+    tested = {name: _test(measured, name, panel, nominal, asked) for name, measured in by_suspect.items()}
     adjusted = _across_suspects(tested)
     return LineageResult(
         tuple(
@@ -105,13 +110,15 @@ def audit_lineage(
     )
 
 
-def _measure(outputs: Outputs, panel: Panel, nominal: float, cut: int | None) -> _Measured:
+def _measure(outputs: Outputs, panel: Panel, nominal: float, cut: int | None, embedding: bool) -> _Measured:
     read = outputs if cut is None else shortened(outputs, cut)
     pairs = pairs_of(panel, outputs.models)
     teachers = np.flatnonzero(pairs.teacher.any(1)).tolist()
     found = likeness(read, teachers)
     if cut is not None:
         found.views.pop("ending")
+    if embedding:
+        found.views["embedding"] = {"meaning": embedding_products(read, found.block_prompts)}
     scores = scores_of(found, pairs)
     rates = error_rates(scores.total, pairs, nominal)
     return _Measured(read, found, pairs, scores, closeness(scores.correlations), rates, cut)
@@ -122,21 +129,24 @@ class _Tested(NamedTuple):
 
     row: int
     families: tuple[int, ...]
+    questions: tuple[int, ...]
     nulls: list[Null | None]
     p_values: dict[int, PValue]
     holm: dict[int, float]
 
 
-def _test(measured: _Measured, name: str, panel: Panel, nominal: float) -> _Tested:
+def _test(measured: _Measured, name: str, panel: Panel, nominal: float, asked: Sequence[str]) -> _Tested:
     """Holm's correction within the suspect, over the families that are a question for it (`left_out`)."""
     pairs, total = measured.pairs, measured.scores.total
     row = measured.outputs.models.index(name)
     families = tuple(place for place in range(len(pairs.families)) if _left_out(pairs, row, place, name, panel) is None)
     nulls = nulls_without(total, pairs, pairs.cluster[row])
-    needed = nominal / max(len(families), 1)
+    questions = [place for place in families if not asked or pairs.families[place] in asked]
+    needed = nominal / max(len(questions), 1)
     p_values = {place: p_value(float(total[row, place]), nulls[place], needed) for place in families}
-    known = {place: found.p for place, found in p_values.items() if found.p is not None}
-    return _Tested(row, families, nulls, p_values, dict(zip(known, holm(list(known.values())), strict=True)))
+    known = {place: p for place in questions if (p := p_values[place].p) is not None}
+    corrected = dict(zip(known, holm(list(known.values())), strict=True))
+    return _Tested(row, families, tuple(questions), nulls, p_values, corrected)
 
 
 def _left_out(pairs: Pairs, row: int, place: int, name: str, panel: Panel) -> str | None:
@@ -179,12 +189,12 @@ def _judged(
     nearest = same_model(measured.near, outputs.models, pairs.cluster, panel, name)
     students = student_scores(scores.total, pairs, pairs.cluster[row])
     power = power_of(
-        [tested.nulls[place] for place in tested.families],
+        [tested.nulls[place] for place in tested.questions],
         students,
         blocks,
         len(outputs.prompt_ids),
         nominal,
-        len(tested.families),
+        len(tested.questions),
     )
     seen = None
     if power.detectable_score is not None and len(students):
@@ -197,6 +207,7 @@ def _judged(
             p_adjusted=None if leading is None else adjusted[leading],
             nominal=nominal,
             candidates=_candidates(compared, adjusted, pairs, nominal),
+            most_alike=tuple(pairs.families[place] for place in compared.indistinguishable),
             nearest=nearest.nearest,
             same_model=nearest.same,
             same_model_family=_family_of(nearest.nearest, panel, pairs),
@@ -240,11 +251,8 @@ def _judged(
 
 
 def _candidates(compared: Contrast, adjusted: dict[int, float], pairs: Pairs, nominal: float) -> tuple[str, ...]:
-    """Families that can't be told apart and that controls are beaten for; of those that fail the latter, none is a
-    source that the evidence supports."""
-    return tuple(
-        pairs.families[place] for place in compared.indistinguishable if adjusted.get(place, 1.0) <= nominal
-    ) or tuple(pairs.families[place] for place in compared.indistinguishable[:1])
+    """Families that can't be told apart from the most alike, and that it is more like than controls are."""
+    return tuple(pairs.families[place] for place in compared.indistinguishable if adjusted.get(place, 1.0) <= nominal)
 
 
 def _family_of(model: str | None, panel: Panel, pairs: Pairs) -> str | None:
@@ -358,7 +366,7 @@ def _calibration(measured: _Measured, nominal: float) -> Calibration:
         for kind, mask in kinds
         for row, place in zip(*np.nonzero(mask & ~np.isnan(scores.total)), strict=True)
     ]
-    rows: list[bool] = pairs.control.any(1).tolist()
+    rows = [bool(row.any()) for row in pairs.control]
     return Calibration(
         rates.controls,
         rates.placebo,

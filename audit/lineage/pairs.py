@@ -44,7 +44,7 @@ def pairs_of(panel: Panel, models: Sequence[str]) -> Pairs:
     families = tuple(family for family, names in teachers.items() if names)
     makers = [{panel.models[name].maker for name in teachers[family]} for family in families]
     named = [all(panel.models[name].maker != name for name in teachers[family]) for family in families]
-    first = [min((panel.models[name].released or "" for name in teachers[family]), default="") for family in families]
+    first = [_first_day([panel.models[name] for name in teachers[family]]) for family in families]
     shape = (len(models), len(families))
     teacher, control, student, placebo, same_maker = (np.zeros(shape, np.bool_) for _ in range(5))
     cluster = tuple(_cluster(entry, name) for entry, name in zip(entries, models, strict=True))
@@ -66,6 +66,12 @@ def pairs_of(panel: Panel, models: Sequence[str]) -> Pairs:
     other = np.array([[not (a & b) for b in makers] for a in makers], np.bool_).reshape(len(families), len(families))
     inside = [entry is not None and bool(entry.roles & {"teacher", "control", "background"}) for entry in entries]
     return Pairs(families, cluster, teacher, control, student, placebo, same_maker, other, np.array(inside, np.bool_))
+
+
+def _first_day(teachers: Sequence[PanelModel]) -> str:
+    """The first day on which one of them may have been there, or nothing where one has no date."""
+    days = [item.released_from or item.released or "" for item in teachers]
+    return min(days, default="")
 
 
 def _cluster(entry: PanelModel | None, name: str) -> str:

@@ -33,8 +33,9 @@ class PanelModel:
     """One model of the panel; a model may stand in two rows (a teacher that is a control for other families).
 
     `maker` and `cluster` are never empty: where the CSV says nothing, they are the model's own name, so that
-    nothing is shared with anybody. `released` is an ISO date or None. `maybe_taught_by`: families with an unknown share
-    in this model's data; such a pair is left out of every score.
+    nothing is shared with anybody. `released` is the last day that the CSV's date can mean and `released_from` the
+    first, in ISO 8601 or None. `maybe_taught_by`: families with an unknown share in this model's data; such a pair is
+    left out of every score.
     """
 
     model: str
@@ -47,6 +48,7 @@ class PanelModel:
     cluster: str
     released: str | None
     base_model: str | None
+    released_from: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ def read_panel(uri: str) -> Panel:
     """The panel of a CSV file (RFC 4180, UTF-8). Rows of one model are merged: its roles and families add up.
 
     A teacher that stands in a second row under another cluster keeps the teacher's. `released` may be a year or a
-    month: it becomes the last day of it. Raises ConfigError, with the line, where a row contradicts another or lacks
+    month. Raises ConfigError, with the line, where a row contradicts another or lacks
     what its role needs.
     """
     rows: dict[str, list[_Row]] = {}
@@ -122,6 +124,7 @@ class _Row(NamedTuple):
     cluster: str | None
     maker: str | None
     released: str | None
+    released_from: str | None
     base_model: str | None
     maybe_taught_by: frozenset[str]
 
@@ -190,7 +193,7 @@ def _row(where: str, cells: Mapping[str, str]) -> _Row:
             f"{where}: the role of {named([model])} is {cut(role, _NAME_SHOWN)!r}; one of {', '.join(ROLES)} was "
             f"wanted (a model with two roles stands in two rows){closest(role, ROLES)}"
         )
-    released = cells.get("released")
+    first, last = _days(where, released) if (released := cells.get("released")) else (None, None)
     return _Row(
         where=where,
         model=model,
@@ -200,7 +203,8 @@ def _row(where: str, cells: Mapping[str, str]) -> _Row:
         parent=cells["parent"] or None,
         cluster=cells["cluster"] or None,
         maker=cells.get("maker") or None,
-        released=_last_day(where, released) if released else None,
+        released=last,
+        released_from=first,
         base_model=cells.get("base_model") or None,
         maybe_taught_by=_families(cells.get("maybe_taught_by", "")),
     )
@@ -210,15 +214,16 @@ def _families(cell: str) -> frozenset[str]:
     return frozenset(name for part in cell.split(";") if (name := part.strip()))
 
 
-def _last_day(where: str, text: str) -> str:
-    """The last day that a date, a month or a year can mean, in ISO 8601."""
+def _days(where: str, text: str) -> tuple[str, str]:
+    """The first and the last day that a date, a month or a year can mean, in ISO 8601."""
     found = _RELEASED.fullmatch(text)
     try:
         if found is None:
             raise ValueError
         year, month = int(found[1]), int(found[2] or 12)
         # Of a month that is none, monthrange raises a ValueError of its own.
-        return date(year, month, int(found[3] or calendar.monthrange(year, month)[1])).isoformat()
+        last = date(year, month, int(found[3] or calendar.monthrange(year, month)[1]))
+        return date(year, int(found[2] or 1), int(found[3] or 1)).isoformat(), last.isoformat()
     except ValueError as error:
         raise ConfigError(
             f"{where}: `released` is {cut(text, _NAME_SHOWN)!r}; a date like 2024, 2024-03 or 2024-03-31 was wanted"
@@ -247,6 +252,7 @@ def _merged(rows: Sequence[_Row]) -> PanelModel:
         cluster=_agreed(teachers, "cluster") or _agreed(rows, "cluster") or model,
         released=_agreed(rows, "released"),
         base_model=_agreed(rows, "base_model"),
+        released_from=_agreed(rows, "released_from"),
     )
     if teachers and found.family is None:
         raise ConfigError(f"{teachers[0].where}: {shown} is a teacher without a family; fill in `family`")

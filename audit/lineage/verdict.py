@@ -7,7 +7,7 @@
 | same-maker-style | beyond controls for its own maker's family, no nearer than that maker's models are to each other |
 | consistent-with-training-on-outputs | beyond controls, matched ones too, and measured rates allow a verdict |
 | underpowered | nothing beyond controls, and this panel would have missed most known students |
-| not-distinguishable | nothing beyond controls |
+| not-distinguishable | nothing beyond controls; or that fails matched controls; or another family is nearer still |
 """
 
 from collections.abc import Sequence
@@ -18,9 +18,12 @@ from tutelage.audit.lineage.result import Verdict
 
 
 class Figures(NamedTuple):
-    """`leading` is the family with the smallest adjusted p, None where no p could be had; `candidates` are families
-    that can't be told apart, the most alike first. `students_seen` is the share of known students that reach what is
-    needed."""
+    """What the cases look at.
+
+    `leading` is the family with the smallest adjusted p, None where no p could be had; `most_alike` are families that
+    can't be told apart, the most alike first, and `candidates` those of them that controls are beaten for.
+    `students_seen` is the share of known students that reach what is needed.
+    """
 
     prompts: int
     least_prompts: int
@@ -28,6 +31,7 @@ class Figures(NamedTuple):
     p_adjusted: float | None
     nominal: float
     candidates: tuple[str, ...]
+    most_alike: tuple[str, ...]
     nearest: str | None
     same_model: bool
     same_model_family: str | None
@@ -78,6 +82,12 @@ def decide(figures: Figures) -> Decision:
         )
     if figures.withheld is not None:
         return Decision("underpowered", None, (beyond, figures.withheld))
+    if not figures.candidates:
+        return Decision(
+            "not-distinguishable",
+            None,
+            (beyond, f"But it is more like {figures.most_alike[0]} still, and no more so than controls are."),
+        )
     failed = [match.sentence for match in figures.matches if not match.holds]
     if failed:
         return Decision(

@@ -128,9 +128,9 @@ def test_the_exit_code_is_0_whatever_the_verdict(asked: Asked, files: tuple[str,
 
 def test_options_reach_the_statistics(asked: Asked, files: tuple[str, str]) -> None:
     call(files[0], "--panel", files[1], "--nominal", "0.01", "--seed", "7", "--embedding")
-    assert asked.options == {"nominal": 0.01, "seed": 7, "embedding": True}
+    assert asked.options == {"nominal": 0.01, "seed": 7, "embedding": True, "asked": []}
     call(files[0], "--panel", files[1])
-    assert asked.options == {"nominal": 0.05, "seed": 0, "embedding": False}
+    assert asked.options == {"nominal": 0.05, "seed": 0, "embedding": False, "asked": []}
 
 
 def test_who_is_asked_about_is_told_by_the_option_the_panel_or_the_outputs(asked: Asked, tmp_path: Path) -> None:

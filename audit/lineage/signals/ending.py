@@ -1,7 +1,7 @@
 """How two answers close: the last words and signs, and the last characters.
 
 Closing formulas ("I hope this helps", "Overall, …", an offer of more help) are habits that training on outputs passes
-on, and that say little about the question. Sun et al. 2025 (arXiv:2502.12150), s. 4, on characteristic phrases.
+on, and that say little about the question. Sun et al. 2025 (arXiv:2502.12150), on characteristic phrases.
 It says nothing where answers are cut off: see `truncation`.
 """
 

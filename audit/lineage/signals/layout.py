@@ -2,7 +2,7 @@
 
 The first lines only: later ones tell how long an answer is. A line's kind is its first signs with letters and digits
 made alike ("#a", "9.", "- ", "**a"), so that no word of the answer is in it. Markdown habits tell models apart: Sun et
-al. 2025 (arXiv:2502.12150), s. 4.3.
+al. 2025 (arXiv:2502.12150).
 """
 
 import re

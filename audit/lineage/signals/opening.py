@@ -3,7 +3,7 @@
 A student takes over how its teacher sets out ("Sure! Here are", a restatement of the question) before anything else.
 The common prefix with the teacher's answer led every single score on the development data; it is a run from the first
 word on, so the answers' lengths hardly touch it. Prefix features: Sun et al. 2025, "Idiosyncrasies in Large Language
-Models" (arXiv:2502.12150), s. 4, find the first words to carry most of what tells models apart.
+Models" (arXiv:2502.12150) find the first words to carry most of what tells models apart.
 """
 
 import numpy as np

@@ -75,10 +75,18 @@ def test_optional_and_unknown_columns_in_any_order_with_a_byte_order_mark_and_qu
 
 @pytest.mark.parametrize(
     ("said", "meant"),
-    [("2024", "2024-12-31"), ("2024-02", "2024-02-29"), ("2023-02", "2023-02-28"), ("2024-03-05", "2024-03-05")],
+    [
+        ("2024", ("2024-01-01", "2024-12-31")),
+        ("2024-02", ("2024-02-01", "2024-02-29")),
+        ("2023-02", ("2023-02-01", "2023-02-28")),
+        ("2024-03-05", ("2024-03-05", "2024-03-05")),
+    ],
 )
-def test_a_date_is_the_last_day_that_it_can_mean(tmp_path: Path, said: str, meant: str) -> None:
-    assert read(tmp_path, f"m,control,,,,,{said}", header=f"{HEADER},released").models["m"].released == meant
+def test_a_date_is_the_first_and_the_last_day_that_it_can_mean(
+    tmp_path: Path, said: str, meant: tuple[str, str]
+) -> None:
+    found = read(tmp_path, f"m,control,,,,,{said}", header=f"{HEADER},released").models["m"]
+    assert (found.released_from, found.released) == meant
 
 
 @pytest.mark.parametrize("said", ["2024-13", "2024-02-30", "March 2024", "24", "2024-3", "2024-03-05T00:00", "٢٠٢٤"])
