@@ -21,7 +21,6 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from tutelage.pipelines.beam_runners import QUIET_WORKERS, runner_named
 from tutelage.pipelines.dataset_files import COMPLETIONS_FILES, digest_of
 from tutelage.pipelines.language import guess_language
-from tutelage.schemas.self_identification import QUICK_LOOKS, self_identifications
 from tutelage.pipelines.storage import Folder
 from tutelage.schemas.contracts import (
     ADOPTED,
@@ -35,6 +34,7 @@ from tutelage.schemas.contracts import (
     open_parquet,
 )
 from tutelage.schemas.prompt_text import prompt_texts
+from tutelage.schemas.self_identification import QUICK_LOOKS, self_identifications
 from tutelage.schemas.shingles import SHINGLE_FORM, SHINGLE_WORDS, NormalTexts, Shingles, normal_texts
 from tutelage.schemas.text import TEXT_FORM
 

@@ -1,6 +1,7 @@
 """What holds for every test: hypothesis draws the same examples on every run and machine, and keeps no clock."""
 
 import itertools
+import os
 import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -12,6 +13,10 @@ from hypothesis import settings
 
 from tutelage.schemas.identity import leaf_sha256, row_id
 from tutelage.schemas.rows import Completion
+
+# Read by numpy when it is first imported: the tests' matrices are small, and two processes of them have two cores.
+for _variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_variable, "1")
 
 # A loaded two-core machine misses any deadline now and then, and a red build has to mean the same thing to everybody.
 settings.register_profile("reproducible", derandomize=True, deadline=None, print_blob=False)

@@ -48,7 +48,7 @@ def centred(products: Matrix, reference: Reference, columns: Sequence[int] | Non
     chosen = models if columns is None else np.array(columns, np.int64)
     membership = np.zeros((len(cluster), int(cluster.max()) + 1))
     membership[models, cluster] = weight
-    total = membership.sum(0)  # 1 for a cluster with members, 0 for one without
+    total = membership.sum(0).round()  # 1 for a cluster with members, 0 for one without
     to_cluster = products @ membership  # with the sum over each cluster, (..., models, clusters)
     between = membership.T @ to_cluster
     own = np.arange(between.shape[-1])
@@ -66,6 +66,7 @@ def centred(products: Matrix, reference: Reference, columns: Sequence[int] | Non
         of_right = without_own[..., None, chosen] - np.where(
             same, 0, np.swapaxes(to_cluster[..., chosen, :], -1, -2)[..., cluster, :]
         )
+        remaining = np.where(remaining < 2, np.nan, remaining)
         squares = np.square(total)
         pairs = remaining**2 - (squares.sum() - np.where(same, squares[left], squares[left] + squares[right]))
         found: Matrix = products[..., chosen] - (of_left + of_right) / remaining + among_others / pairs

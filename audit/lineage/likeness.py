@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from tutelage.audit.lineage.outputs import Outputs
 from tutelage.audit.lineage.signals import SIGNALS
+from tutelage.audit.lineage.signals.classifier import HABITS, classifier_products, habits_of
 from tutelage.audit.lineage.signals.reading import read
 from tutelage.audit.lineage.words import Bag
 
@@ -35,12 +36,14 @@ class Likeness(NamedTuple):
     """`views[signal][name]` has shape (blocks, models, models): the mean over a block's prompts of the inner products.
 
     `block_prompts` counts the prompts of each block. `phrases` are the inner products of shared phrases on each prompt
-    with the models asked for, shape (prompts, models, asked).
+    with the models asked for, shape (prompts, models, asked). `answered` is each model's share of prompts to which it
+    said anything, shape (models,).
     """
 
     views: dict[str, dict[str, Floats]]
     block_prompts: npt.NDArray[np.int64]
     phrases: npt.NDArray[np.float16]
+    answered: Matrix
 
 
 def likeness(outputs: Outputs, asked: Sequence[int] = ()) -> Likeness:
@@ -52,13 +55,16 @@ def likeness(outputs: Outputs, asked: Sequence[int] = ()) -> Likeness:
             found = list(pool.map(_block, tasks))
     else:
         found = [_block(task) for task in tasks]
+    views = {
+        signal: {name: np.stack([block.views[signal][name] for block in found]) for name in of_signal}
+        for signal, of_signal in found[0].views.items()
+    }
+    views["classifier"] = {"habits": classifier_products(np.stack([block.habits for block in found]))}
     return Likeness(
-        {
-            signal: {name: np.stack([block.views[signal][name] for block in found]) for name in views}
-            for signal, views in found[0].views.items()
-        },
+        views,
         np.array([len(task.prompts) for task in tasks], np.int64),
         np.concatenate([block.phrases for block in found]),
+        np.sum([block.answered for block in found], 0) / len(outputs.prompt_ids),
     )
 
 
@@ -89,8 +95,12 @@ class _Task(NamedTuple):
 
 
 class _Found(NamedTuple):
+    """`habits` are the models' means over the block's answers, shape (models, HABITS)."""
+
     views: dict[str, dict[str, Floats]]
+    habits: Floats
     phrases: npt.NDArray[np.float16]
+    answered: Matrix
 
 
 def _tasks(outputs: Outputs, asked: Sequence[int]) -> Iterator[_Task]:
@@ -109,8 +119,14 @@ def _tasks(outputs: Outputs, asked: Sequence[int]) -> Iterator[_Task]:
 def _block(task: _Task) -> _Found:
     totals: dict[str, dict[str, Matrix]] = {}
     phrases = np.zeros((len(task.prompts), task.models, len(task.asked)), np.float16)
+    habits = np.zeros((task.models, HABITS), np.float32)
+    answered = np.zeros(task.models)
     for number, prompt in enumerate(task.prompts):
         readings = [read(text) for text in prompt.texts]
+        samples = np.bincount(prompt.model_no, minlength=task.models)
+        for model, reading in zip(prompt.model_no.tolist(), readings, strict=True):
+            habits[model] += habits_of(reading) / samples[model]
+        answered += np.bincount(prompt.model_no, [len(reading.words) for reading in readings], task.models) > 0
         for signal, views in SIGNALS.items():
             bags = [views(reading) for reading in readings]
             sums = totals.setdefault(signal, {})
@@ -123,14 +139,14 @@ def _block(task: _Task) -> _Found:
         signal: {name: (matrix / len(task.prompts)).astype(np.float32) for name, matrix in sums.items()}
         for signal, sums in totals.items()
     }
-    return _Found(views_of_block, phrases)
+    return _Found(views_of_block, (habits / len(task.prompts)).astype(np.float32), phrases, answered)
 
 
 def inner_products(bags: Sequence[Bag], model_no: npt.NDArray[np.int32], models: int) -> Matrix:
     """Inner products of the models' vectors on one prompt, shape (models, models).
 
-    `bags[r]` are the features of a response of model `model_no[r]`; the samples of one model are one bag. The diagonal
-    is 1, or 0 where a model's bag is empty.
+    `bags[r]` are the features of a response of model `model_no[r]`; the samples of one model are one bag. A model whose
+    bag is empty gets the mean of the others' vectors: it says nothing of its own. The diagonal is 1 for all others.
     """
     # Feature and owner in one number, so that one sort brings a feature's owners together. What a hash loses of its 64
     # bits for that is no more than the models need.
@@ -150,5 +166,10 @@ def inner_products(bags: Sequence[Bag], model_no: npt.NDArray[np.int32], models:
     vectors = np.zeros((models, int(column[-1]) + 1 if len(column) else 0), np.float32)
     vectors[owner[shared], column] = weight[shared] / length[owner[shared]]
     products = (vectors @ vectors.T).astype(np.float64)
-    np.fill_diagonal(products, length > 0)
+    spoke = length > 0
+    products[spoke, spoke] = 1
+    if spoke.any() and not spoke.all():
+        mean = products[spoke].mean(0)
+        products[~spoke], products[:, ~spoke] = mean, mean[:, None]
+        products[np.ix_(~spoke, ~spoke)] = mean[spoke].mean()
     return products

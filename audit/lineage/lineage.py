@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+from scipy import stats
 
 from tutelage.audit.lineage.calibration import (
     ErrorRates,
@@ -41,13 +42,16 @@ from tutelage.audit.lineage.result import (
     TellingPrompt,
 )
 from tutelage.audit.lineage.same_model import closeness, same_model
-from tutelage.audit.lineage.scores import Scores, scores_of
+from tutelage.audit.lineage.scores import LEAST_ANSWERED, Scores, scores_of
 from tutelage.audit.lineage.signals.embedding import embedding_products
 from tutelage.audit.lineage.telling import telling_prompts
 from tutelage.audit.lineage.truncation import cut_lengths, shortened
 from tutelage.audit.lineage.verdict import Figures, decide
 from tutelage.schemas.self_identification import QUICK_LOOKS, self_identifications
 from tutelage.schemas.text import normalise
+
+CHANCE = 0.05
+"""How rarely so many wrong rejections may come by chance, for a verdict to be withheld for them."""
 
 CANNOT_TELL = (
     "Indirect exposure: teachers' texts stand on the web and in public sets, and a model that learned from those looks "
@@ -279,7 +283,12 @@ def _withheld(rates: ErrorRates, nominal: float) -> str | None:
         (rates.controls, rates.control_pairs, "pairs of a control and a family"),
         (rates.placebo, rates.placebo_pairs, "placebo pairs, of a family that came out after the model"),
     ):
-        if rate is not None and rate > 2 * nominal:
+        # Two of fifteen pairs are more than twice 5 %, and no evidence of anything.
+        if (
+            rate is not None
+            and rate > 2 * nominal
+            and stats.binom.sf(round(rate * pairs) - 1, pairs, nominal) <= CHANCE
+        ):
             return (
                 f"The verdict is withheld: at a nominal {nominal:.0%} this panel rejects {rate:.1%} of {pairs} {what}, "
                 "more than twice as many as it should. Its controls are not like the models that they stand for."
@@ -292,7 +301,7 @@ def _remarks(measured: _Measured, tested: _Tested, name: str, panel: Panel) -> t
     found = []
     if measured.cut is not None:
         found.append(
-            f"Its answers are cut off: all were compared on their first {measured.cut} words, and endings not at all."
+            f"Its answers seem cut off: all were compared on their first {measured.cut} words, and endings not at all."
         )
     for place in range(len(measured.pairs.families)):
         why = _left_out(measured.pairs, tested.row, place, name, panel)
@@ -303,7 +312,8 @@ def _remarks(measured: _Measured, tested: _Tested, name: str, panel: Panel) -> t
         found.append("All its answers are the same text.")
     empty = sum(not text.strip() for text in texts)
     if empty:
-        found.append(f"{empty:,} of its {len(texts):,} answers are empty.")
+        too_few = ", too many for it to be compared" if empty > (1 - LEAST_ANSWERED) * len(texts) else ""
+        found.append(f"{empty:,} of its {len(texts):,} answers are empty{too_few}.")
     return tuple(found)
 
 

@@ -1,6 +1,6 @@
 """Which pairs of a model and a family say what: taught, not taught as far as known, or nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -47,18 +47,21 @@ def pairs_of(panel: Panel, models: Sequence[str]) -> Pairs:
     first = [_first_day([panel.models[name] for name in teachers[family]]) for family in families]
     shape = (len(models), len(families))
     teacher, control, student, placebo, same_maker = (np.zeros(shape, np.bool_) for _ in range(5))
-    cluster = tuple(_cluster(entry, name) for entry, name in zip(entries, models, strict=True))
+    # Who stands in a cluster with a family's teachers is left out with them.
+    kin = {panel.models[name].cluster: family for family in families for name in teachers[family]}
+    cluster = tuple(_cluster(entry, name, kin) for entry, name in zip(entries, models, strict=True))
     family_clusters = [{cluster[models.index(name)] for name in teachers[family]} for family in families]
     for row, entry in enumerate(entries):
         if entry is None:
             continue
         for column, family in enumerate(families):
             teacher[row, column] = entry.family == family and "teacher" in entry.roles
-            if teacher[row, column] or cluster[row] in family_clusters[column]:
+            if teacher[row, column]:
                 continue
             same_maker[row, column] = entry.maker in makers[column]
             student[row, column] = "taught" in entry.roles and family in entry.taught_by
-            if "variant" in entry.roles or family in entry.taught_by | entry.maybe_taught_by:
+            possible = family in entry.taught_by | entry.maybe_taught_by or cluster[row] in family_clusters[column]
+            if "variant" in entry.roles or possible:
                 continue
             capable = "teacher" in entry.roles and entry.maker != entry.model and named[column]
             control[row, column] = ("control" in entry.roles or capable) and not same_maker[row, column]
@@ -74,9 +77,9 @@ def _first_day(teachers: Sequence[PanelModel]) -> str:
     return min(days, default="")
 
 
-def _cluster(entry: PanelModel | None, name: str) -> str:
+def _cluster(entry: PanelModel | None, name: str, kin: Mapping[str, str]) -> str:
     if entry is None:
         return f"model {name}"
     if "teacher" in entry.roles and entry.family is not None:
         return f"family {entry.family}"
-    return f"cluster {entry.cluster}"
+    return f"family {kin[entry.cluster]}" if entry.cluster in kin else f"cluster {entry.cluster}"

@@ -68,7 +68,8 @@ def power_of(
     margin = float(stats.norm.ppf(POWER))
     reach = detectable - null.mean + margin * null.deviation  # seen in 4 of 5 cases from here on
     dose = reach / effect if effect > 0 else np.inf
-    by_prompt = float(np.nanmean(np.nanvar(blocks, 0))) * prompts / len(blocks)  # variance of one prompt's score
+    usable = blocks[:, ~np.isnan(blocks).any(0)]
+    by_prompt = float(usable.var(0).mean()) * prompts / len(blocks) if usable.size else 0.0  # variance of one prompt's
     clusters_needed = _clusters_needed(effect / null.deviation, needed_p, margin)
     seen = float(np.mean(students >= detectable))
     return Power(

@@ -16,12 +16,15 @@ import numpy.typing as npt
 from tutelage.audit.lineage.centring import centred, lengths, reference
 from tutelage.audit.lineage.likeness import Likeness
 from tutelage.audit.lineage.pairs import Pairs
+from tutelage.audit.lineage.signals import SIGNALS
 from tutelage.audit.lineage.weights import weights_without
 
 Matrix = npt.NDArray[np.float64]
 
 PRIOR_CLUSTERS = 3
 """What the deviation pooled over families is worth in a family's own, in clusters of controls."""
+LEAST_ANSWERED = 0.5
+"""Share of prompts that a model must have said something to, to be compared."""
 LEAST_CLUSTERS = 3
 """Clusters of controls under which a family has no deviation to speak of."""
 
@@ -31,7 +34,7 @@ class Scores(NamedTuple):
     one only, and where there were too few controls. `blocks` is the same for every block of prompts alone, shape
     (blocks, models, families); its mean, weighted by the blocks' prompts, is `total`. `signals` are the parts.
     `consensus`, shape (models,), is how much of its words a model shares with the panel's other clusters: capable
-    models agree. `correlations` are the views', shape (models, models).
+    models agree. `correlations` are those of the views of answers to one prompt, shape (models, models).
     """
 
     total: Matrix
@@ -60,13 +63,15 @@ def scores_of(likeness: Likeness, pairs: Pairs, extra: Mapping[str, tuple[Matrix
     for signal, views in likeness.views.items():
         for name, products in views.items():
             overall = centred(np.tensordot(share, products.astype(np.float64), 1), ref)
-            length = lengths(overall)
+            length = np.where(likeness.answered >= LEAST_ANSWERED, lengths(overall), np.nan)
             scale = 1 / length[:, None] / length[None, :]
-            correlations[name] = overall * scale
+            correlation = overall * scale
+            if signal in SIGNALS:
+                correlations[name] = correlation
             blocks = centred(products.astype(np.float64), ref, teachers) * scale[:, teachers]
             seen.setdefault(signal, []).append(
                 _View(
-                    _to_families(correlations[name][:, teachers], pairs.teacher, teachers),
+                    _to_families(correlation[:, teachers], pairs.teacher, teachers),
                     _to_families(blocks, pairs.teacher, teachers),
                 )
             )
@@ -90,13 +95,11 @@ def _to_families(correlations: Matrix, teacher: npt.NDArray[np.bool_], teachers:
     """Mean over each family's teachers, a model itself left out; from (..., models, teachers) to (..., models,
     families)."""
     others = correlations.copy()
-    others[..., teachers, np.arange(len(teachers))] = 0  # a teacher with itself
-    taught_by = teacher[teachers]
-    counted = np.nan_to_num(others) @ taught_by
-    missing = np.isnan(others) @ taught_by.astype(np.float64) > 0
-    count = taught_by.sum(0)[None, :] - teacher
+    others[..., teachers, np.arange(len(teachers))] = np.nan  # a teacher with itself
+    taught_by = teacher[teachers].astype(np.float64)
+    count = ~np.isnan(others) @ taught_by
     with np.errstate(divide="ignore", invalid="ignore"):
-        found: Matrix = np.where(missing | (count == 0), np.nan, counted / count)
+        found: Matrix = np.where(count == 0, np.nan, np.nan_to_num(others) @ taught_by / count)
     return found
 
 

@@ -21,7 +21,7 @@ DEFAULT_WEIGHTS = {
     "lexical": 0.5,
     "phrases": 0.5,
     "layout": 2.0,
-    "classifier": 0.5,
+    "classifier": 0.25,
     "embedding": 0.5,
 }
 """How an answer begins, is laid out and ends says most; what stands between is mostly the question's."""
