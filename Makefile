@@ -11,7 +11,7 @@ EXTRAS := pipelines,audit,embedding,demo,dev
 PACKAGES := schemas pipelines audit train cli
 RUFF_PATHS := $(PACKAGES) tests benchmarks docs
 
-.PHONY: help setup check types test demo bench bench-audit drill clean
+.PHONY: help setup check types test demo bench bench-audit bench-lineage drill clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -55,6 +55,9 @@ bench: setup ## CPU per request, utilisation and memory against peers; see bench
 
 bench-audit: setup ## duplicates against their peers, memory at a million rows, the report; see benchmarks/README.md
 	@$(BIN)/python benchmarks/audit.py
+
+bench-lineage: setup ## who was taught by whom, beside every baseline, on the shared development data; see benchmarks/README.md
+	@$(BIN)/python benchmarks/lineage.py
 
 drill: setup ## kill -9 at random moments, resume, count
 	@$(BIN)/python benchmarks/kill_drill.py

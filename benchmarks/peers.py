@@ -13,6 +13,7 @@ HERE = Path(__file__).resolve().parent
 VENVS = HERE / ".venvs"
 HARVEST_PEERS = ("aiohttp", "curator", "distilabel")
 AUDIT_PEERS = ("text_dedup", "datasketch", "datatrove")
+LINEAGE_PEERS = ("lineage",)
 
 
 def python_of(peer: str) -> Path:
@@ -44,5 +45,5 @@ def python_of(peer: str) -> Path:
 
 
 if __name__ == "__main__":
-    for name in HARVEST_PEERS + AUDIT_PEERS:
+    for name in HARVEST_PEERS + AUDIT_PEERS + LINEAGE_PEERS:
         print(python_of(name))

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from math import isfinite
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import typer
 
@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from tutelage.audit.lineage.outputs import Outputs
     from tutelage.audit.lineage.panel import Panel
     from tutelage.audit.lineage.result import Calibration, FamilyScore, LineageResult, SuspectResult
+    from tutelage.audit.lineage.who_wrote_result import WhoWroteResult
 
 FAMILIES_SHOWN = 12
+MODELS_SHOWN = 5
 NAME_SHOWN = 120
 HEADINGS = ("family", "score", "p", "p adjusted", "ahead of the best other family by")
 
@@ -93,9 +95,34 @@ def run_who_wrote(
     if as_json:
         print_json(result.to_json())
     else:
-        for line in _outline(result.to_json()):
+        for line in _authors(result):
             typer.echo(line)
     return 0
+
+
+def _authors(result: "WhoWroteResult") -> Iterator[str]:
+    """A sentence and the most frequent guesses for each suspect; then how far probabilities hold; what was left out."""
+    said = result.sentences()
+    for suspect, sentence in zip(result.suspects, said[: len(result.suspects)], strict=True):
+        yield _shown(sentence, None)
+        shares = list(suspect.shares.items())
+        if shares:
+            guesses = [(_shown(model), _rate(share)) for model, share in shares[:MODELS_SHOWN]]
+            yield from (f"  {line}" for line in _columns([("most probable model", "of texts"), *guesses]))
+        if len(shares) > MODELS_SHOWN:
+            yield f"  and {len(shares) - MODELS_SHOWN:,} more models; --json has them all"
+        yield ""
+    yield from (_shown(sentence, None) for sentence in said[len(result.suspects) :])
+    if result.reliability is not None:
+        bins = [item for item in result.reliability.bins if item.texts]
+        rows = [(f"{item.low:.1f} to {item.high:.1f}", f"{item.texts:,}", _share(item.accuracy)) for item in bins]
+        yield from (f"  {line}" for line in _columns([("probability", "texts", "told rightly"), *rows]))
+    yield from _listed("can't tell   ", result.cannot_tell)
+    yield from _listed("notes        ", result.notes)
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else _rate(value)
 
 
 def _read(
@@ -140,8 +167,12 @@ def _check_place(report: str | None) -> None:
     """A name that can be none must not cost the audit first."""
     import os
 
-    if report is not None and (not report.rpartition("/")[2] or os.path.isdir(report)):
+    if report is None:
+        return
+    if not report.rpartition("/")[2] or os.path.isdir(report):
         raise ConfigError(f"--report {report}: is a folder; name a file, like lineage.html")
+    if os.path.exists(report) and not os.path.isfile(report):
+        raise ConfigError(f"--report {report}: is a device or a pipe, and would be replaced; name a file")
 
 
 def _write(report: str, page: bytes) -> None:
@@ -198,8 +229,8 @@ def _sentence(suspect: "SuspectResult", calibration: "Calibration") -> str:
         return f"Like {of} no more than that maker's models are like each other: no sign of teaching."
     if suspect.verdict == "not-distinguishable":
         return (
-            "No more like any family here than models that were not taught by it, which doesn't show that it wasn't "
-            "taught."
+            "Can't be told from models that were not taught by the families asked about, which doesn't show that it "
+            "wasn't taught."
         )
     return "Too little to tell whether it was taught by a family of this panel."
 
@@ -227,38 +258,6 @@ def _columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
         padding = [" " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)]
         numbers = (f"{space}{cell}" for cell, space in zip(row[1:], padding[1:], strict=True))
         yield "  ".join([row[0] + padding[0], *numbers])
-
-
-def _outline(content: Any, depth: int = 0) -> Iterator[str]:
-    """Any JSON as an outline: lists of objects of the same flat keys become tables."""
-    indent = "  " * depth
-    if isinstance(content, dict):
-        for key, value in content.items():
-            if isinstance(value, dict | list):
-                yield f"{indent}{_shown(key)}" + ("" if value else "  none")
-                yield from _outline(value, depth + 1)
-            else:
-                yield f"{indent}{_shown(key)}  {_cell(value)}"
-    elif _is_table(content):
-        rows = [tuple(map(_shown, content[0])), *(tuple(map(_cell, item.values())) for item in content)]
-        yield from (f"{indent}{line}" for line in _columns(rows))
-    else:
-        for item in content:
-            yield from _outline(item, depth) if isinstance(item, dict | list) else [f"{indent}{_cell(item)}"]
-
-
-def _is_table(items: list[Any]) -> bool:
-    return bool(items) and all(
-        isinstance(item, dict)
-        and item
-        and item.keys() == items[0].keys()
-        and not any(isinstance(value, dict | list) for value in item.values())
-        for item in items
-    )
-
-
-def _cell(value: Any) -> str:
-    return _number(value, ".3g") if value is None or isinstance(value, float) else _shown(str(value), None)
 
 
 def _row(item: "FamilyScore") -> tuple[str, ...]:

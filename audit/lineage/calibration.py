@@ -87,12 +87,13 @@ def nulls_without(total: Matrix, pairs: Pairs, without: str, usable: Mask | None
 def p_value(score: float, null: Null | None, smallest_needed: float) -> PValue:
     """p = (1 + #{controls at least as high}) / (controls + 1), and the tail where that can't get small enough.
 
-    `smallest_needed` is the least p that the decision could ask for: the nominal level over the number of families.
+    `smallest_needed` is the least p that the decision could ask for: the nominal level over the number of questions.
+    It is clusters that have to be enough for it, since models of one are hardly more than one control.
     """
     if null is None or np.isnan(score):
         return PValue(None, "none")
     count = len(null.values)
-    if 1 / (count + 1) <= smallest_needed:
+    if 1 / (min(count, null.clusters) + 1) <= smallest_needed:
         return PValue(float((1 + np.sum(null.values >= score)) / (count + 1)), "rank")
     return PValue(null.tail(score), "parametric-tail")
 

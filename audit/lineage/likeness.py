@@ -46,9 +46,11 @@ class Likeness(NamedTuple):
     answered: Matrix
 
 
-def likeness(outputs: Outputs, asked: Sequence[int] = ()) -> Likeness:
-    """Compares all models on all prompts, in as many processes as the machine has cores."""
-    tasks = list(_tasks(outputs, asked))
+def likeness(outputs: Outputs, asked: Sequence[int] = (), shares: Matrix | None = None) -> Likeness:
+    """Compares all models on all prompts, in as many processes as the machine has cores. `shares` are weights of models
+    in what any capable model would say (`inner_products`)."""
+    shares = np.ones(len(outputs.models)) if shares is None else shares
+    tasks = list(_tasks(outputs, asked, shares))
     processes = min(os.cpu_count() or 1, len(tasks))
     if processes > 1 and len(outputs.texts) >= LEAST_FOR_TWO_PROCESSES:
         with _single_threaded(), ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
@@ -91,6 +93,7 @@ class _Prompt(NamedTuple):
 class _Task(NamedTuple):
     models: int
     asked: Sequence[int]
+    shares: Matrix
     prompts: list[_Prompt]
 
 
@@ -103,7 +106,7 @@ class _Found(NamedTuple):
     answered: Matrix
 
 
-def _tasks(outputs: Outputs, asked: Sequence[int]) -> Iterator[_Task]:
+def _tasks(outputs: Outputs, asked: Sequence[int], shares: Matrix) -> Iterator[_Task]:
     count = len(outputs.prompt_ids)
     edges = np.searchsorted(outputs.prompt_no, np.arange(count + 1))
     for numbers in np.array_split(np.arange(count), min(BLOCKS, count)):
@@ -113,7 +116,7 @@ def _tasks(outputs: Outputs, asked: Sequence[int]) -> Iterator[_Task]:
             )
             for number in numbers
         ]
-        yield _Task(len(outputs.models), asked, prompts)
+        yield _Task(len(outputs.models), asked, shares, prompts)
 
 
 def _block(task: _Task) -> _Found:
@@ -131,7 +134,7 @@ def _block(task: _Task) -> _Found:
             bags = [views(reading) for reading in readings]
             sums = totals.setdefault(signal, {})
             for name in bags[0]:
-                matrix = inner_products([bag[name] for bag in bags], prompt.model_no, task.models)
+                matrix = inner_products([bag[name] for bag in bags], prompt.model_no, task.models, task.shares)
                 sums[name] = sums[name] + matrix if name in sums else matrix
                 if signal == "phrases":
                     phrases[number] = matrix[:, task.asked]
@@ -142,11 +145,14 @@ def _block(task: _Task) -> _Found:
     return _Found(views_of_block, (habits / len(task.prompts)).astype(np.float32), phrases, answered)
 
 
-def inner_products(bags: Sequence[Bag], model_no: npt.NDArray[np.int32], models: int) -> Matrix:
+def inner_products(
+    bags: Sequence[Bag], model_no: npt.NDArray[np.int32], models: int, shares: Matrix | None = None
+) -> Matrix:
     """Inner products of the models' vectors on one prompt, shape (models, models).
 
     `bags[r]` are the features of a response of model `model_no[r]`; the samples of one model are one bag. A model whose
-    bag is empty gets the mean of the others' vectors: it says nothing of its own. The diagonal is 1 for all others.
+    bag is empty gets the mean of the others' vectors, weighted by `shares` (by default all alike): it says nothing of
+    its own. The diagonal is 1 for all others.
     """
     # Feature and owner in one number, so that one sort brings a feature's owners together. What a hash loses of its 64
     # bits for that is no more than the models need.
@@ -169,7 +175,9 @@ def inner_products(bags: Sequence[Bag], model_no: npt.NDArray[np.int32], models:
     spoke = length > 0
     products[spoke, spoke] = 1
     if spoke.any() and not spoke.all():
-        mean = products[spoke].mean(0)
+        share = spoke * (np.ones(models) if shares is None else shares)
+        share = share / share.sum() if share.any() else spoke / spoke.sum()
+        mean = share @ products
         products[~spoke], products[:, ~spoke] = mean, mean[:, None]
-        products[np.ix_(~spoke, ~spoke)] = mean[spoke].mean()
+        products[np.ix_(~spoke, ~spoke)] = share[spoke] @ mean[spoke]
     return products

@@ -1,7 +1,8 @@
 """`audit lineage`: was this model taught by that teacher, or is it coincidence?
 
-Every suspect is judged with its own cluster left out of all that calibrates it, so a panel's known students and
-controls can be asked about as well: that is how the error rates here are measured.
+Every suspect is judged with its own cluster left out of its mean, its controls and its weights, so a panel's known
+students and controls can be asked about as well: that is how the error rates here are measured. How rare a feature is
+counts all answers, so other suspects move a score by a little.
 """
 
 from collections.abc import Sequence
@@ -24,7 +25,8 @@ from tutelage.audit.lineage.calibration import (
     nulls_without,
     p_value,
 )
-from tutelage.audit.lineage.contrast import Contrast, contrast
+from tutelage.audit.lineage.centring import reference
+from tutelage.audit.lineage.contrast import contrast
 from tutelage.audit.lineage.likeness import Likeness, likeness
 from tutelage.audit.lineage.matches import matches
 from tutelage.audit.lineage.outputs import Outputs
@@ -97,7 +99,11 @@ def audit_lineage(
     for words in sorted(set(cuts.values())):
         measured = _measure(outputs, panel, nominal, words, embedding)
         by_suspect.update({name: measured for name, length in cuts.items() if length == words})
-    tested = {name: _test(measured, name, panel, nominal, asked) for name, measured in by_suspect.items()}
+    tested = {
+        # The least p that any correction could ask for: Holm's first step, at the first step over suspects.
+        name: _test(measured, name, panel, nominal / max(len(by_suspect), 1), asked)
+        for name, measured in by_suspect.items()
+    }
     adjusted = _across_suspects(tested)
     return LineageResult(
         tuple(
@@ -107,7 +113,7 @@ def audit_lineage(
             for name in suspects
         ),
         _calibration(whole, nominal),
-        CANNOT_TELL,
+        (*CANNOT_TELL, *_missing_here(whole.pairs)),
         outputs.notes,
         len(outputs.prompt_ids),
         len(outputs.models),
@@ -118,9 +124,11 @@ def _measure(outputs: Outputs, panel: Panel, nominal: float, cut: int | None, em
     read = outputs if cut is None else shortened(outputs, cut)
     pairs = pairs_of(panel, outputs.models)
     teachers = np.flatnonzero(pairs.teacher.any(1)).tolist()
-    found = likeness(read, teachers)
+    shares = reference(pairs.cluster, pairs.reference.tolist()).weight
+    found = likeness(read, teachers, shares)
     if cut is not None:
-        found.views.pop("ending")
+        for signal in ("ending", "classifier"):  # both look at last words
+            found.views.pop(signal)
     if embedding:
         found.views["embedding"] = {"meaning": embedding_products(read, found.block_prompts)}
     scores = scores_of(found, pairs)
@@ -158,6 +166,8 @@ def _left_out(pairs: Pairs, row: int, place: int, name: str, panel: Panel) -> st
     family, entry = pairs.families[place], panel.models.get(name)
     if pairs.teacher[row, place]:
         return f"It is a teacher of {family}, so that is not asked."
+    if pairs.later[row, place]:
+        return f"{family} came out after it, and can't have taught it: not asked."
     if entry is None:
         return None
     if family in entry.maybe_taught_by:
@@ -174,7 +184,8 @@ def _across_suspects(tested: dict[str, _Tested]) -> dict[str, dict[int, float]]:
     grown = dict(zip(smallest, benjamini_hochberg(list(smallest.values())), strict=True))
     return {
         name: {
-            place: min(1.0, p * grown[name] / smallest[name]) if smallest.get(name) else p
+            # Where nothing grew the value stays as it is: rounding must not decide at the level.
+            place: min(1.0, p * grown[name] / smallest[name]) if smallest.get(name, 0) < grown.get(name, 0) else p
             for place, p in found.holm.items()
         }
         for name, found in tested.items()
@@ -189,7 +200,9 @@ def _judged(
     blocks = np.full_like(scores.blocks[:, row], np.nan)
     blocks[:, list(tested.families)] = scores.blocks[:, row, list(tested.families)]
     compared = contrast(blocks, measured.likeness.block_prompts, seed)
-    leading = min(adjusted, key=lambda place: (adjusted[place], -scores.total[row, place]), default=None)
+    candidates = [place for place in compared.indistinguishable if adjusted.get(place, 1.0) <= nominal]
+    by_p = sorted(adjusted, key=lambda place: (adjusted[place], -scores.total[row, place]))
+    leading = next(iter([*candidates, *by_p]), None)  # what is said below is said of the family that would be named
     nearest = same_model(measured.near, outputs.models, pairs.cluster, panel, name)
     students = student_scores(scores.total, pairs, pairs.cluster[row])
     power = power_of(
@@ -210,13 +223,14 @@ def _judged(
             leading=None if leading is None else pairs.families[leading],
             p_adjusted=None if leading is None else adjusted[leading],
             nominal=nominal,
-            candidates=_candidates(compared, adjusted, pairs, nominal),
+            candidates=tuple(pairs.families[place] for place in candidates),
             most_alike=tuple(pairs.families[place] for place in compared.indistinguishable),
             nearest=nearest.nearest,
             same_model=nearest.same,
             same_model_family=_family_of(nearest.nearest, panel, pairs),
             own_maker=leading is not None and bool(pairs.same_maker[row, leading]),
-            nearer_than_makers_models=leading is not None and _nearer_than_makers_models(scores, pairs, row, leading),
+            nearer_than_makers_models=leading is not None
+            and _nearer_than_makers_models(scores, pairs, row, leading, nominal),
             matches=()
             if leading is None
             else matches(scores, pairs, panel, outputs.models, row, leading, nominal, seed),
@@ -236,7 +250,11 @@ def _judged(
                 _number(compared.low[place]),
                 _number(compared.high[place]),
                 tested.p_values[place].kind,
-                {signal: float(values[row, place]) for signal, values in scores.signals.items()}
+                {
+                    signal: float(values[row, place])
+                    for signal, values in scores.signals.items()
+                    if not np.isnan(values[row, place])
+                }
                 if not np.isnan(scores.total[row, place])
                 else {},
             )
@@ -254,18 +272,16 @@ def _judged(
     )
 
 
-def _candidates(compared: Contrast, adjusted: dict[int, float], pairs: Pairs, nominal: float) -> tuple[str, ...]:
-    """Families that can't be told apart from the most alike, and that it is more like than controls are."""
-    return tuple(pairs.families[place] for place in compared.indistinguishable if adjusted.get(place, 1.0) <= nominal)
-
-
 def _family_of(model: str | None, panel: Panel, pairs: Pairs) -> str | None:
     entry = panel.models.get(model or "")
     return entry.family if entry is not None and "teacher" in entry.roles and entry.family in pairs.families else None
 
 
-def _nearer_than_makers_models(scores: Scores, pairs: Pairs, row: int, family: int) -> bool:
-    """Is it nearer to its maker's family than any two of that maker's models are, versions of one family too?"""
+def _nearer_than_makers_models(scores: Scores, pairs: Pairs, row: int, family: int, nominal: float) -> bool:
+    """Is it nearer to its maker's family than that maker's models are to each other, versions of one family too?
+
+    By rank among them, so that a maker with few models never makes a sibling look taught.
+    """
     makers = [place for place in range(len(pairs.families)) if not pairs.other_maker[family, place]]
     kin = [
         scores.total[other, place]
@@ -275,7 +291,7 @@ def _nearer_than_makers_models(scores: Scores, pairs: Pairs, row: int, family: i
         and pairs.cluster[other] != pairs.cluster[row]
         and not np.isnan(scores.total[other, place])
     ]
-    return bool(kin) and bool(scores.total[row, family] > max(kin))
+    return bool((1 + np.sum(np.array(kin) >= scores.total[row, family])) / (len(kin) + 1) <= nominal)
 
 
 def _withheld(rates: ErrorRates, nominal: float) -> str | None:
@@ -284,16 +300,18 @@ def _withheld(rates: ErrorRates, nominal: float) -> str | None:
         (rates.placebo, rates.placebo_pairs, "placebo pairs, of a family that came out after the model"),
     ):
         # Two of fifteen pairs are more than twice 5 %, and no evidence of anything.
-        if (
-            rate is not None
-            and rate > 2 * nominal
-            and stats.binom.sf(round(rate * pairs) - 1, pairs, nominal) <= CHANCE
-        ):
+        # A placebo has no such excuse: what it is rejected for can't be so.
+        excused = what.startswith("pairs") and _by_chance(rate, pairs, nominal)
+        if rate is not None and rate > 2 * nominal and not excused:
             return (
                 f"The verdict is withheld: at a nominal {nominal:.0%} this panel rejects {rate:.1%} of {pairs} {what}, "
                 "more than twice as many as it should. Its controls are not like the models that they stand for."
             )
     return None
+
+
+def _by_chance(rate: float | None, pairs: int, nominal: float) -> bool:
+    return rate is None or bool(stats.binom.sf(round(rate * pairs) - 1, pairs, nominal) > CHANCE)
 
 
 def _remarks(measured: _Measured, tested: _Tested, name: str, panel: Panel) -> tuple[str, ...]:
@@ -307,6 +325,13 @@ def _remarks(measured: _Measured, tested: _Tested, name: str, panel: Panel) -> t
         why = _left_out(measured.pairs, tested.row, place, name, panel)
         if why is not None:
             found.append(why)
+    lacking = [
+        signal
+        for signal, values in measured.scores.signals.items()
+        if np.isnan(values[tested.row]).all() and not np.isnan(measured.scores.total[tested.row]).all()
+    ]
+    if lacking:
+        found.append(f"Nothing could be said of its {', '.join(lacking)}: counted as a control's would be.")
     texts = _texts(measured.outputs, tested.row)
     if len(texts) > 1 and len(set(texts)) == 1:
         found.append("All its answers are the same text.")
@@ -360,7 +385,7 @@ def _unseen(name: str, outputs: Outputs) -> SuspectResult:
         None,
         Power(None, None, answered, LEAST_PROMPTS, 0, None, sentence),
         (sentence,),
-        SelfIdentification(answered, {}),
+        SelfIdentification(0, {}),
     )
 
 
@@ -389,6 +414,15 @@ def _calibration(measured: _Measured, nominal: float) -> Calibration:
         scores.weights,
         scores.weights_from,
         tuple(dots),
+    )
+
+
+def _missing_here(pairs: Pairs) -> tuple[str, ...]:
+    if pairs.other_maker.any():
+        return ()
+    return (
+        "Capability: all teachers here are one maker's, so likeness to any capable model can't be taken off; name "
+        "teachers of another maker.",
     )
 
 

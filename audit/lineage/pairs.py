@@ -15,10 +15,10 @@ class Pairs(NamedTuple):
     """Models by families, shape (models, families), and what follows from the panel alone.
 
     `teacher`: the model is one of the family's teachers. `control`: it was not taught by the family, as far as known.
-    `student`: it was. `placebo`: it can't have been, since the family came out after the model.
-    `other_maker[f, g]`: families f and g come from different makers. `same_maker`: the model's maker is the family's.
-    `cluster` is what is left out together; a family's teachers are one. `reference`: who makes up what any capable
-    model says.
+    `student`: it was. `later`: the family came out after the model. `placebo`: so it did, and nothing else makes them
+    kin (one maker, or an elder family of that maker as the model's teacher). `other_maker[f, g]`: families f and g come
+    from different makers. `same_maker`: the model's maker is the family's. `cluster` is what is left out together; a
+    family's teachers are one. `reference`: who makes up what any capable model says.
     """
 
     families: tuple[str, ...]
@@ -30,6 +30,7 @@ class Pairs(NamedTuple):
     same_maker: Mask
     other_maker: Mask
     reference: Mask
+    later: Mask
 
 
 def pairs_of(panel: Panel, models: Sequence[str]) -> Pairs:
@@ -42,11 +43,12 @@ def pairs_of(panel: Panel, models: Sequence[str]) -> Pairs:
     known = set(models)
     teachers = {family: [name for name in names if name in known] for family, names in panel.families().items()}
     families = tuple(family for family, names in teachers.items() if names)
-    makers = [{panel.models[name].maker for name in teachers[family]} for family in families]
+    makers = [{panel.models[name].maker.casefold() for name in teachers[family]} for family in families]
+    makers_of = dict(zip(families, makers, strict=True))
     named = [all(panel.models[name].maker != name for name in teachers[family]) for family in families]
     first = [_first_day([panel.models[name] for name in teachers[family]]) for family in families]
     shape = (len(models), len(families))
-    teacher, control, student, placebo, same_maker = (np.zeros(shape, np.bool_) for _ in range(5))
+    teacher, control, student, placebo, same_maker, later = (np.zeros(shape, np.bool_) for _ in range(6))
     # Who stands in a cluster with a family's teachers is left out with them.
     kin = {panel.models[name].cluster: family for family in families for name in teachers[family]}
     cluster = tuple(_cluster(entry, name, kin) for entry, name in zip(entries, models, strict=True))
@@ -58,17 +60,22 @@ def pairs_of(panel: Panel, models: Sequence[str]) -> Pairs:
             teacher[row, column] = entry.family == family and "teacher" in entry.roles
             if teacher[row, column]:
                 continue
-            same_maker[row, column] = entry.maker in makers[column]
+            later[row, column] = bool(entry.released and first[column] and entry.released < first[column])
+            same_maker[row, column] = entry.maker.casefold() in makers[column]
             student[row, column] = "taught" in entry.roles and family in entry.taught_by
             possible = family in entry.taught_by | entry.maybe_taught_by or cluster[row] in family_clusters[column]
             if "variant" in entry.roles or possible:
                 continue
             capable = "teacher" in entry.roles and entry.maker != entry.model and named[column]
             control[row, column] = ("control" in entry.roles or capable) and not same_maker[row, column]
-            placebo[row, column] = bool(entry.released and first[column] and entry.released < first[column])
+            taught_by_kin = any(
+                makers[column] & makers_of.get(other, set()) for other in entry.taught_by | entry.maybe_taught_by
+            )
+            placebo[row, column] = later[row, column] and not same_maker[row, column] and not taught_by_kin
     other = np.array([[not (a & b) for b in makers] for a in makers], np.bool_).reshape(len(families), len(families))
     inside = [entry is not None and bool(entry.roles & {"teacher", "control", "background"}) for entry in entries]
-    return Pairs(families, cluster, teacher, control, student, placebo, same_maker, other, np.array(inside, np.bool_))
+    reference = np.array(inside, np.bool_)
+    return Pairs(families, cluster, teacher, control, student, placebo, same_maker, other, reference, later)
 
 
 def _first_day(teachers: Sequence[PanelModel]) -> str:

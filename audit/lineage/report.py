@@ -25,6 +25,7 @@ from tutelage.audit.lineage.report_words import (
     number,
     p_value,
     several,
+    sources,
     verdict_block,
     verdict_words,
 )
@@ -139,7 +140,7 @@ def _summary(suspects: Sequence[SuspectResult], result: LineageResult, sections:
             ]
         )
     columns = [Column(_sorting("Suspect")), Column(_sorting("Verdict"), "what")]
-    columns += [Column(_sorting(title)) for title in ("Family named", "Most alike")]
+    columns += [Column(_sorting(title)) for title in ("Family named", "Leading family")]
     columns += [*(Column(title, NUMBER) for title in ("Score", "p", "p, adjusted")), Column(_sorting("Nearest model"))]
     unshown = len(suspects) - sections
     more = f"{plural(unshown, 'suspect has', 'suspects have')} no section of their own, to keep the page small."
@@ -154,13 +155,10 @@ def _summary(suspects: Sequence[SuspectResult], result: LineageResult, sections:
 
 def _families(suspect: SuspectResult, result: LineageResult) -> Html:
     """The family that the verdict names, or those among which it can't choose."""
-    if is_withheld(suspect, result.calibration) or suspect.verdict in ("not-distinguishable", "underpowered"):
+    named = () if is_withheld(suspect, result.calibration) else sources(suspect, result.calibration.nominal)
+    if not named:
         return element("span", "none", class_="absent")
-    if suspect.attributed_family is not None:
-        return label(suspect.attributed_family)
-    if suspect.indistinguishable:
-        return joined(["not told apart: ", several(suspect.indistinguishable)])
-    return element("span", "none", class_="absent")
+    return label(named[0]) if len(named) == 1 else joined(["not told apart: ", several(named)])
 
 
 def _sorting(title: str) -> Html:
@@ -168,8 +166,9 @@ def _sorting(title: str) -> Html:
 
 
 def _best(suspect: SuspectResult) -> FamilyScore | None:
-    """The family that it is most alike, if there is a score at all."""
-    return next((item for item in leading(suspect) if is_known(item.score)), None)
+    """The family with the least adjusted p; the most alike, where there is none."""
+    scored = [item for item in leading(suspect) if is_known(item.score)]
+    return min(scored, key=lambda item: item.p_adjusted if is_known(item.p_adjusted) else inf, default=None)
 
 
 def _heading(suspects: Sequence[SuspectResult], result: LineageResult, outputs_name: str, panel_name: str) -> Html:

@@ -43,7 +43,8 @@ _READING = (
     ),
     (
         "Same-model score",
-        "How near the nearest model is, compared with how near sibling models of this panel are to each other.",
+        "How near the nearest model is, measured by how near siblings are to each other (models of this panel that "
+        "share a cluster): 0 is as near as siblings mostly are, and one step is their usual spread.",
     ),
     (
         "Dose",
@@ -65,7 +66,9 @@ def nearest(suspect: SuspectResult) -> Html:
             ("Nearest model", label(suspect.nearest_model, "none was found")),
             (
                 "Same-model score",
-                _noted(number(score), "higher is nearer; siblings of this panel are the measure")
+                _noted(
+                    number(score), "0 is as near as siblings of this panel mostly are to each other, higher is nearer"
+                )
                 if is_known(score)
                 else element("span", "not computed", class_="absent"),
             ),

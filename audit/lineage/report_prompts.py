@@ -29,7 +29,7 @@ def telling_prompts(suspect: SuspectResult, most_bytes: int, *, opened: bool) ->
                 "p",
                 element("mark", "Marked"),
                 " is what both answers have: runs of five words or more. The surprise says how rare what they share is "
-                "among the controls on that prompt (a natural logarithm: one more is about three times as rare). "
+                "among other models on that prompt (a natural logarithm: one more is about three times as rare). "
                 "Answers are cut to 2,000 characters.",
             ),
             shown,

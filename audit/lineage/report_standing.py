@@ -18,7 +18,7 @@ def standing(suspect: SuspectResult, picture: Picture) -> Html:
     families = leading(suspect)
     shown = families[:FAMILIES_SHOWN]
     if not families:
-        return element("p", "There is no family to compare it with.")
+        return element("p", "It was compared with no family.")
     left_out = len(families) - len(shown)
     return joined(
         [

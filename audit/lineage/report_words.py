@@ -83,9 +83,27 @@ def sentences(texts: Sequence[str], most: int) -> Html | None:
 
 
 def is_withheld(suspect: SuspectResult, calibration: Calibration) -> bool:
-    """The error rate is one of accusing a teacher: what it takes away is any word on teaching, not that two models are
-    the same."""
-    return calibration.withheld and suspect.verdict != "same-model-or-variant"
+    """Would the verdict be that it was taught, if this panel's error rate allowed one? A rate of false alarms takes
+    nothing away from the other verdicts."""
+    if suspect.verdict == "underpowered":
+        return calibration.withheld and bool(_beyond_controls(suspect, calibration.nominal))
+    return calibration.withheld and suspect.verdict == "consistent-with-training-on-outputs"
+
+
+def sources(suspect: SuspectResult, nominal: float) -> tuple[str, ...]:
+    """The family that the verdict names; or those beyond controls that can't be told apart."""
+    if suspect.verdict in ("not-distinguishable", "underpowered"):
+        return ()
+    if suspect.attributed_family is not None:
+        return (suspect.attributed_family,)
+    if suspect.verdict != "consistent-with-training-on-outputs":
+        return ()
+    beyond = _beyond_controls(suspect, nominal)
+    return tuple(family for family in suspect.indistinguishable if family in beyond) or suspect.indistinguishable
+
+
+def _beyond_controls(suspect: SuspectResult, nominal: float) -> set[str]:
+    return {item.family for item in suspect.families if is_known(item.p_adjusted) and item.p_adjusted <= nominal}
 
 
 def verdict_words(suspect: SuspectResult, calibration: Calibration) -> str:
@@ -94,8 +112,8 @@ def verdict_words(suspect: SuspectResult, calibration: Calibration) -> str:
 
 def verdict_block(suspect: SuspectResult, calibration: Calibration) -> Html:
     """The verdict in a sentence, the error rate that stands behind it, and the reasons."""
-    said = _withheld(suspect, calibration) if is_withheld(suspect, calibration) else _verdict(suspect)
-    also = calibration.withheld and not is_withheld(suspect, calibration)
+    said = _withheld(suspect, calibration) if is_withheld(suspect, calibration) else _verdict(suspect, calibration)
+    also = calibration.withheld and suspect.verdict == "same-model-or-variant"
     withheld = [", with ", element("code", "withheld"), " in the calibration"] if calibration.withheld else None
     return element(
         "div",
@@ -122,14 +140,13 @@ def error_rate(calibration: Calibration) -> Html:
     return joined(f"{measured} Of {pairs} in which the teacher can't have taught, it rejected {found}.")
 
 
-def _verdict(suspect: SuspectResult) -> Html:
-    who, family = label(suspect.model), suspect.attributed_family
-    others = suspect.indistinguishable
+def _verdict(suspect: SuspectResult, calibration: Calibration) -> Html:
+    who, families = label(suspect.model), sources(suspect, calibration.nominal)
     if suspect.verdict == "consistent-with-training-on-outputs":
-        if family is not None:
-            return joined([who, " is consistent with training on outputs of ", label(family), "."])
-        if others:
-            alike = [who, " is consistent with training on outputs of one or more of ", several(others)]
+        if len(families) == 1:
+            return joined([who, " is consistent with training on outputs of ", label(families[0]), "."])
+        if families:
+            alike = [who, " is consistent with training on outputs of one or more of ", several(families)]
             return joined([*alike, ", which this panel can't tell apart."])
         return joined([who, " is consistent with training on outputs of a family that this panel can't name."])
     if suspect.verdict == "same-model-or-variant":
@@ -141,14 +158,17 @@ def _verdict(suspect: SuspectResult) -> Html:
             ]
         )
     if suspect.verdict == "same-maker-style":
-        of = [label(family)] if family is not None else [several(others)] if others else ["a family of its own maker"]
+        of = [label(families[0]), ", "] if families else []
         return joined(
-            [who, " is like ", *of, " no more than that maker's models are like each other: no sign of teaching."]
+            [
+                *(who, " is like ", *of, "a family of its own maker, no more than that maker's models are like each "),
+                "other: a style in common, and no sign of teaching.",
+            ]
         )
     if suspect.verdict == "not-distinguishable":
         return joined(
             [
-                *(who, " is no more like any family here than models that were not taught by it. "),
+                *(who, " can't be told from models that were not taught by any family here. "),
                 "That doesn't show that it wasn't taught.",
             ]
         )

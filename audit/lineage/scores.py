@@ -82,6 +82,7 @@ def scores_of(likeness: Likeness, pairs: Pairs, extra: Mapping[str, tuple[Matrix
     by_block: dict[str, Matrix] = {}
     for signal, found in seen.items():
         standard = [_standardised(view, pairs, clusters) for view in found]
+        standard = [view for view in standard if not np.isnan(view.overall).all()] or standard
         overall = np.mean([view.overall for view in standard], 0)
         signals[signal] = _less_other_makers(overall, pairs, overall)
         by_block[signal] = _less_other_makers(np.mean([view.blocks for view in standard], 0), pairs, overall)
@@ -145,11 +146,9 @@ def _less_other_makers(values: Matrix, pairs: Pairs, decide: Matrix) -> Matrix:
     found = values.copy()
     for family in range(len(pairs.families)):
         others = np.flatnonzero(pairs.other_maker[family])
-        if len(others) < 2:
-            continue
         for row in range(values.shape[-2]):
             usable = [other for other in others if not np.isnan(decide[row, other]) and not pairs.teacher[row, other]]
-            if len(usable) >= 2:
+            if usable:
                 usable.sort(key=lambda other: decide[row, other])
                 middle = usable[(len(usable) - 1) // 2 : len(usable) // 2 + 1]
                 found[..., row, family] -= values[..., row, middle].mean(-1)
@@ -165,9 +164,13 @@ def _consensus(products: Matrix, weight: Matrix, cluster: npt.NDArray[np.str_]) 
 
 
 def _combined(signals: dict[str, Matrix], by_block: dict[str, Matrix], pairs: Pairs) -> Scores:
-    names = list(signals)
+    # A signal that says nothing of anybody is left out; where one says nothing of a model, what controls have counts.
+    names = [name for name in signals if not np.isnan(signals[name]).all()] or list(signals)
     stacked = np.stack([signals[name] for name in names])
     blocks = np.stack([by_block[name] for name in names])
+    unknown = np.isnan(stacked).all(0)
+    stacked = np.where(np.isnan(stacked) & ~unknown, 0.0, stacked)
+    blocks = np.where(np.isnan(blocks) & ~unknown, 0.0, blocks)
     total = np.full(stacked.shape[1:], np.nan)
     block_total = np.full(blocks.shape[1:], np.nan)
     cluster = np.array(pairs.cluster)

@@ -14,7 +14,7 @@ from tutelage.audit.lineage.outputs import Outputs
 LEAST_SHARE = 0.5
 """Share of answers that end in the middle of a sentence from which on a model's answers count as cut."""
 LEAST_WORDS = 10
-_END = re.compile(r"[.!?…:;)\]}>\"'”’»`*_|~。！？」）#-]\s*$")
+_END = re.compile(r"[.!?…:;)\]}>\"'”’»`*_|~。！？」）।॥؟۔።։#-]\s*$")
 _WORD = re.compile(r"\S+\s*")
 
 

@@ -63,10 +63,11 @@ def decide(figures: Figures) -> Decision:
         )
     if figures.leading is None or figures.p_adjusted is None:
         return Decision(
-            "underpowered", None, ("No family has enough controls: name models that it did not teach in the panel.",)
+            "underpowered", None, ("There is no p-value: there aren't enough controls, or it answered too little.",)
         )
     if figures.p_adjusted > figures.nominal:
         return _nothing_found(figures)
+    assert not figures.candidates or figures.leading == figures.candidates[0], "said of one family, and named another"
     beyond = (
         f"It is more like {figures.leading} than controls are (p {figures.p_adjusted:.3g} after correction, at a "
         f"nominal {figures.nominal:.0%})."
@@ -96,13 +97,10 @@ def decide(figures: Figures) -> Decision:
             (beyond, *failed, "So capability, era or base model explain it as well as training on outputs would."),
         )
     held = tuple(match.sentence for match in figures.matches)
-    if len(figures.candidates) > 1:
-        return Decision(
-            "consistent-with-training-on-outputs",
-            None,
-            (beyond, *held, f"Families that can't be told apart as its source: {', '.join(figures.candidates)}."),
-        )
-    return Decision("consistent-with-training-on-outputs", figures.candidates[0], (beyond, *held))
+    if len(figures.most_alike) > 1:
+        apart = f"Families that can't be told apart as its source: {', '.join(figures.most_alike)}."
+        return Decision("consistent-with-training-on-outputs", None, (beyond, *held, apart))
+    return Decision("consistent-with-training-on-outputs", figures.leading, (beyond, *held))
 
 
 def _nothing_found(figures: Figures) -> Decision:

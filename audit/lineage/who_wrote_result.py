@@ -30,10 +30,11 @@ class Authorship:
 
     `nearest` is the model that its texts make most probable together, whether it can be named or not. `ahead` is the
     share of bootstrap draws, over clusters of prompts, in which no other model was more probable; `likeness` how alike
-    the two's habits are (1: as alike as a model to itself), and `outside_p` the share of panel models that are as like
-    another one when they are left out of the panel, with the suspect counted in: small, if it is none of them no more.
-    `model` and `family` are named with `confidence`, which is the lesser of `ahead` and 1 - `outside_p`; where either
-    is None, `reason` says why. `shares` counts texts by their most probable model, as shares of those with any word.
+    the two's habits are (1: like a model and itself), and `outside_p` the share of panel models, with the suspect,
+    that are as like another one when they and their clusters are left out of the panel: small, if one of them wrote it.
+    `model` is named with `confidence`, the lesser of `ahead` and 1 - `outside_p`; a family alone likewise, with the
+    share of draws in which one of its models was the most probable for `ahead`. Where no model is named, `reason`
+    says why. `shares` are those of texts with any word, by their most probable model.
     """
 
     suspect: str
@@ -77,8 +78,8 @@ def _sentence(found: Authorship) -> str:
     if found.model is not None and found.confidence is not None:
         of = f" (of {named([found.family])})" if found.family else ""
         said = (
-            f"{who} writes as {named([found.model])}{of} or a variant of it does, among these models (confidence "
-            f"{percent(found.confidence)})."
+            f"{who} writes as {named([found.model])}{of} or another of its cluster does, among these models "
+            f"(confidence {percent(found.confidence)})."
         )
     elif found.family is not None and found.confidence is not None:
         said = (

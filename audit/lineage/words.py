@@ -21,7 +21,7 @@ LONGEST_TEXT = 20_000
 length, and 100,000 characters of it would only cost time."""
 _HEAD = 12_000
 _TOKEN = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]|\n+")
-_ENDS = ".!?:…。！？\n"
+_ENDS = ".!?:…。！？।؟۔።։\n"
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 _SPREAD = np.uint64(0xBF58476D1CE4E5B9)
 

@@ -1,7 +1,8 @@
 """How alike the answers to each prompt are, by the published simple measures, on scikit-learn with its usual settings.
 
-Writes an .npz: `families/METHOD`, shape (prompts, models, families), a model's mean likeness to a family's teachers on a
-prompt, itself left out, NaN where one of the two did not answer; and `models/METHOD`, shape (models, models), the mean over prompts.
+Writes an .npz: `families/METHOD`, shape (prompts, models, families), is a model's mean likeness to a family's teachers
+on a prompt, itself left out, NaN where one of the two did not answer; `models/METHOD`, shape (models, models), is the
+mean over prompts of two models' likeness.
 """
 
 import argparse
@@ -28,16 +29,17 @@ OPENING_WORDS = 200
 FOLDS = 5
 SEED = 20_261_126
 TOKEN = re.compile(r"\w+|[^\w\s]")
-FUNCTION_WORDS = frozenset(
-    """a about above after again against all also although always am among an and any are as at be because been before
-    being below between both but by can cannot could did do does doing down during each either else ever every few for
-    from further had has have having he her here hers him his how however i if in into is it its itself just least less
-    many may me might mine more most much must my neither never no nor not now of off often on once one only or other our
-    ours out over own per perhaps quite rather s same shall she should since so some such t than that the their theirs
-    them then there therefore these they this those though through thus to too toward under unless until up upon us very
-    was we well were what when where whether which while who whom whose why will with within without would yet you your
-    yours yourself""".split()
-)
+_FUNCTION_WORDS = """
+a about above after again against all also although always am among an and any are as at be because been before
+being below between both but by can cannot could did do does doing down during each either else ever every few for
+from further had has have having he her here hers him his how however i if in into is it its itself just least less
+many may me might mine more most much must my neither never no nor not now of off often on once one only or other
+our ours out over own per perhaps quite rather s same shall she should since so some such t than that the their
+theirs them then there therefore these they this those though through thus to too toward under unless until up upon
+us very was we well were what when where whether which while who whom whose why will with within without would yet
+you your yours yourself
+"""
+FUNCTION_WORDS = frozenset(_FUNCTION_WORDS.split())
 
 
 class Answers:
@@ -122,7 +124,7 @@ LIKENESS: dict[str, Likeness] = {
 
 
 def classifier(answers: Answers, teacher_of: Matrix) -> Matrix:
-    """One-vs-rest logistic regression on words, taught by the teachers' answers; no prompt is scored by a fit that saw it.
+    """One-vs-rest logistic regression on words, taught by the teachers' answers; a fit scores no prompt that it saw.
 
     Every family's teachers weigh the same. The score is the decision function, a log-odds.
     """

@@ -21,7 +21,9 @@ from typer.testing import CliRunner, Result
 
 from tutelage.audit.lineage.outputs import Outputs
 from tutelage.audit.lineage.panel import Panel
+from tutelage.audit.lineage.reliability import Measured, Reliability, ReliabilityBin
 from tutelage.audit.lineage.result import VERDICTS, LineageResult
+from tutelage.audit.lineage.who_wrote_result import Authorship, WhoWroteResult
 from tutelage.cli.main import app
 from tutelage.schemas.errors import ConfigError, SealBroken, StorageError, TutelageError
 from tutelage.schemas.rows import Completion
@@ -35,6 +37,7 @@ class Asked:
 
     def __init__(self) -> None:
         self.result: LineageResult = result_of([suspect_of("x")])
+        self.authors = authors_of("nimbus")
         self.outputs: Outputs | None = None
         self.suspects: tuple[str, ...] = ()
         self.options: dict[str, Any] = {}
@@ -43,16 +46,27 @@ class Asked:
         self.outputs, self.suspects, self.options = outputs, tuple(suspects), options
         return self.result
 
-    def who_wrote(self, outputs: Outputs, panel: Panel, suspects: Sequence[str], **options: Any) -> Any:
+    def who_wrote(self, outputs: Outputs, panel: Panel, suspects: Sequence[str], **options: Any) -> WhoWroteResult:
         self.outputs, self.suspects, self.options = outputs, tuple(suspects), options
-        return self
+        return self.authors
 
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "suspects": [{"model": "x\x1b[2J\u202e", "share": 0.25, "abstained": None}],
-            "accuracy": 0.8125,
-            "classes": ["aurora-large", {"other": {}}],
-        }
+
+def authors_of(text: str, **known: Any) -> WhoWroteResult:
+    """A result in which every name and reason is the text; `known` is of the suspect."""
+    found: dict[str, Any] = {"model": text, "family": text, "confidence": 0.95, "reason": None, "nearest": text}
+    found |= {"ahead": 1.0, "likeness": 0.98, "outside_p": 0.05, "texts": 4, "abstained": 1}
+    found |= {"shares": {f"{text}{number}": 0.125 for number in range(8)}, "guesses": ()}
+    half = Measured(0.5, 0.4, 0.6)
+    bins = (ReliabilityBin(0.4, 0.5, 3, 0.45, 2 / 3), ReliabilityBin(0.5, 0.6, 0, None, None))
+    return WhoWroteResult(
+        suspects=(Authorship(suspect=text, **(found | known)),),
+        classes=(text,),
+        prompts=4,
+        reliability=Reliability(4, 3, 1 / 3, half, half, 0.1, half, half, bins),
+        reason=None,
+        cannot_tell=(text,),
+        notes=(text,),
+    )
 
 
 @pytest.fixture(name="asked")
@@ -256,7 +270,7 @@ def test_each_verdict_has_a_sentence_and_none_accuses(asked: Asked, files: tuple
         "Consistent with training on outputs of aurora. This panel says so of 4%",
         "Answers as aurora-large itself or a variant of it would",
         "Like aurora no more than that maker's models are like each other: no sign of teaching.",
-        "No more like any family here than models that were not taught by it",
+        "Can't be told from models that were not taught by the families asked about",
         "Too little to tell whether it was taught",
         "outputs of aurora or borealis, which this panel can't tell apart.",
     ):
@@ -295,19 +309,43 @@ def test_who_wrote_asks_the_classifier_without_the_need_for_a_teacher(asked: Ask
     outputs = outputs_of(tmp_path)
     panel = panel_in(tmp_path, f"{HEADER}aurora-large,background,,,,\ncontrol-1,background,,,,\n")
     found = call(outputs, "--panel", panel, "--seed", "3", "--json", command="who-wrote")
-    assert json.loads(found.stdout)["accuracy"] == 0.8125
+    assert json.loads(found.stdout)["reliability"]["accuracy"] == {"value": 0.5, "low": 0.4, "high": 0.6}
     assert (asked.suspects, asked.options) == (("x",), {"seed": 3})
-    assert call(outputs, "--panel", panel, command="who-wrote").stdout.splitlines() == [
-        "suspects",
-        "  model           share  abstained",
-        "  x\\x1b[2J\\u202e   0.25          -",
-        "accuracy  0.812",
-        "classes",
-        "  aurora-large",
-        "  other  none",
-    ]
     with pytest.raises(ConfigError, match="has no teacher"):
         call(outputs, "--panel", panel)
+
+
+def test_who_wrote_says_who_how_sure_and_how_often_that_holds(asked: Asked, files: tuple[str, str]) -> None:
+    lines = call(files[0], "--panel", files[1], command="who-wrote").stdout.splitlines()
+    assert lines[0].startswith("nimbus writes as nimbus (of nimbus) or another of its cluster does")
+    assert lines[1].split("  ") == ["", "most probable model", "of texts"]
+    assert [line.split() for line in lines[2:7]] == [[f"nimbus{number}", "12.5%"] for number in range(5)]
+    assert lines[7:9] == ["  and 3 more models; --json has them all", ""]
+    assert "50% (40% to 60%) are told rightly, against 33.3% by chance" in lines[9]
+    assert [line.split() for line in lines[11:13]] == [
+        ["probability", "texts", "told", "rightly"],
+        ["0.4", "to", "0.5", "3", "66.7%"],
+    ]
+    assert lines[13:] == ["can't tell   nimbus", "notes        nimbus"]
+
+
+def test_who_wrote_says_why_nobody_is_named(asked: Asked, files: tuple[str, str]) -> None:
+    why = "the panel's models answer every prompt alike"
+    nobody = authors_of("x", model=None, family=None, confidence=None, nearest=None, reason=why, shares={}, abstained=4)
+    asked.authors = replace(nobody, reliability=None, reason=why)
+    lines = call(files[0], "--panel", files[1], command="who-wrote").stdout.splitlines()
+    assert lines[:3] == [
+        f"Who wrote x can't be told: {why}. None of its 4 texts can be told on its own.",
+        "",
+        "How often this panel's models are told apart rightly was not measured.",
+    ]
+
+
+@pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
+def test_hostile_names_of_authors_are_obeyed_by_no_terminal(asked: Asked, files: tuple[str, str], attack: str) -> None:
+    asked.authors = authors_of(f"{attack}\x1b[2J\r\u202e")
+    text = call(files[0], "--panel", files[1], command="who-wrote").stdout
+    assert [c for c in text if (ord(c) < 32 and c != "\n") or 0x7F <= ord(c) < 0xA0 or c in "\u202e\u2028\u200b"] == []
 
 
 def test_a_panel_without_an_answer_to_any_prompt_is_told_in_the_end(asked: Asked, tmp_path: Path) -> None:

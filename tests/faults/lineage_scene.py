@@ -127,7 +127,13 @@ def telling_of(number: int, surprise: float, *, words: int = 260) -> TellingProm
 def suspects_of_each_verdict() -> list[SuspectResult]:
     """One with each verdict, and one of which nothing is known."""
     found = [suspect_of(f"suspect-{place}-{verdict}", verdict, place) for place, verdict in enumerate(VERDICTS)]
-    alike = suspect_of("two-families", seed=9, attributed_family=None, indistinguishable=("aurora", "borealis"))
+    first, second, *others = suspect_of("two-families").families
+    alike = suspect_of(
+        "two-families",
+        families=(first, replace(first, family=second.family), *others),
+        attributed_family=None,
+        indistinguishable=(first.family, second.family),
+    )
     return [*found, alike, nothing_known()]
 
 

@@ -269,7 +269,7 @@ class World:
 def pairs_with(clusters: Sequence[str], families: int = 2, **masks: npt.NDArray[np.bool_]) -> Pairs:
     """Pairs in which every model is a control for every family, but for the masks that are given."""
     shape = (len(clusters), families)
-    content: dict[str, Any] = {name: np.zeros(shape, np.bool_) for name in ("teacher", "student", "placebo")}
+    content: dict[str, Any] = {name: np.zeros(shape, np.bool_) for name in ("teacher", "student", "placebo", "later")}
     content |= {
         "families": tuple(f"family-{number}" for number in range(families)),
         "cluster": tuple(clusters),

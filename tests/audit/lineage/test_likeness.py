@@ -171,7 +171,11 @@ def test_blocks_are_neighbours_and_hold_every_prompt_once(prompts: int) -> None:
 def test_a_block_is_the_mean_of_its_prompts() -> None:
     texts = {"a": ["x y z", "p q", "same words here"], "b": ["x y w", "r s", "same words here"], "c": ["k", "p", "l"]}
     each = [likeness(outputs_of({name: [said[place]] for name, said in texts.items()})) for place in range(3)]
-    monkey = module._block(next(module._tasks(outputs_of(texts), ()))._replace(prompts=_all_prompts(texts)))
+    monkey = module._block(
+        next(module._tasks(outputs_of(texts), (), np.ones(len(outputs_of(texts).models))))._replace(
+            prompts=_all_prompts(texts)
+        )
+    )
     for signal, views in monkey.views.items():
         for name, products in views.items():
             expected = np.mean([one.views[signal][name][0] for one in each], 0)
@@ -179,7 +183,11 @@ def test_a_block_is_the_mean_of_its_prompts() -> None:
 
 
 def _all_prompts(texts: dict[str, list[str]]) -> list[module._Prompt]:
-    return [prompt for task in module._tasks(outputs_of(texts), ()) for prompt in task.prompts]
+    return [
+        prompt
+        for task in module._tasks(outputs_of(texts), (), np.ones(len(outputs_of(texts).models)))
+        for prompt in task.prompts
+    ]
 
 
 def test_shared_phrases_are_found_on_their_prompt() -> None:

@@ -38,6 +38,7 @@ from tutelage.audit.lineage.result import (
     PValueKind,
     SelfIdentification,
     TellingPrompt,
+    Verdict,
 )
 from tutelage.audit.lineage.signals import SIGNALS as COMPUTED
 from tutelage.audit.markup import Html, visible
@@ -57,6 +58,12 @@ def plain(shown: Html) -> str:
     return unescape(re.sub(r"<[^>]*>", "", shown)).replace("\u00a0", " ")
 
 
+def alike() -> tuple[FamilyScore, ...]:
+    """Two families that the suspect is as much like."""
+    first, second, *others = suspect_of().families
+    return (first, replace(first, family=second.family), *others)
+
+
 def told(result: LineageResult) -> str:
     return re.sub(r" ([.,;:])", r"\1", text_of(page_of(result)))
 
@@ -69,7 +76,7 @@ def told(result: LineageResult) -> str:
     [
         ({}, "nimbus-7b is consistent with training on outputs of aurora."),
         (
-            {"attributed_family": None, "indistinguishable": ("aurora", "borealis")},
+            {"attributed_family": None, "indistinguishable": ("aurora", "borealis"), "families": alike()},
             "nimbus-7b is consistent with training on outputs of one or more of aurora and borealis, which this panel "
             "can't tell apart.",
         ),
@@ -80,9 +87,16 @@ def told(result: LineageResult) -> str:
         ({"verdict": "same-model-or-variant"}, "nimbus-7b answers as aurora-large itself or a variant of it would"),
         (
             {"verdict": "same-maker-style"},
-            "nimbus-7b is like aurora no more than that maker's models are like each other",
+            "nimbus-7b is like aurora, a family of its own maker, no more than that maker's models are like each other",
         ),
-        ({"verdict": "not-distinguishable"}, "is no more like any family here than models that were not taught by it."),
+        (
+            {"verdict": "same-maker-style", "attributed_family": None},
+            "nimbus-7b is like a family of its own maker, no more than that maker's models",
+        ),
+        (
+            {"verdict": "not-distinguishable"},
+            "nimbus-7b can't be told from models that were not taught by any family here. That doesn't show that it w",
+        ),
         ({"verdict": "underpowered"}, "There is too little to tell whether nimbus-7b was taught"),
     ],
 )
@@ -140,6 +154,24 @@ def test_a_high_error_rate_takes_nothing_from_the_finding_that_two_models_are_th
     text = told(result_of([suspect_of(verdict="same-model-or-variant")], withheld=True))
     assert "nimbus-7b answers as aurora-large itself" in text
     assert "Whether it was taught is another question, and its answer is withheld." in text
+
+
+@pytest.mark.parametrize("verdict", ["not-distinguishable", "same-maker-style", "underpowered"])
+def test_a_high_rate_of_false_alarms_takes_nothing_from_a_verdict_that_is_none(verdict: Verdict) -> None:
+    calm = FamilyScore("aurora", 0.4, 0.3, 0.3, -1.0, 1.0, "rank", {})
+    text = told(result_of([suspect_of(verdict=verdict, families=(calm,))], withheld=True, placebo_rate=0.14))
+    assert "The verdict on nimbus-7b is withheld" not in text
+    assert "Verdicts are withheld." in text
+
+
+def test_too_little_because_the_error_rate_is_too_high_is_told_as_withheld() -> None:
+    text = told(result_of([suspect_of(verdict="underpowered", families=suspect_of().families)], withheld=True))
+    assert "The verdict on nimbus-7b is withheld: this panel" in text
+
+
+def test_families_that_controls_are_as_much_like_are_not_named_as_sources() -> None:
+    text = told(result_of([suspect_of(attributed_family=None, indistinguishable=("aurora", "dune"))]))
+    assert "nimbus-7b is consistent with training on outputs of aurora." in text
 
 
 def test_an_error_rate_that_was_not_measured_is_not_made_up() -> None:

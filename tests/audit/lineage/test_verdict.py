@@ -37,7 +37,7 @@ ROWS: dict[str, tuple[dict[str, Any], Verdict, str | None, str]] = {
     "rates too high": ({"withheld": "The verdict is withheld."}, UNDER, None, "withheld"),
     "another is nearer": ({"candidates": (), "most_alike": ("dune",)}, NOT, None, "more like dune still"),
     "a match fails": ({"matches": (Match("Of its era p is 0.4.", False),)}, NOT, None, "Of its era p is 0.4."),
-    "several families": ({"candidates": ("aurora", "dune")}, TAUGHT, None, "aurora, dune"),
+    "several families": ({"candidates": ("aurora",), "most_alike": ("aurora", "dune")}, TAUGHT, None, "aurora, dune"),
     "one family": ({}, TAUGHT, "aurora", "more like aurora than controls"),
 }
 

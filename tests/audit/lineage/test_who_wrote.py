@@ -1,4 +1,4 @@
-"""Which model wrote a text: planted habits are found, look-alikes are not told apart, and nothing is made of nothing."""
+"""Which model wrote a text: planted habits are found, look-alikes aren't told apart, nothing is made of nothing."""
 
 import json
 from collections.abc import Sequence
@@ -20,11 +20,11 @@ SUSPECTS = ("copy", "stranger", "twin")
 
 @pytest.fixture(scope="module", name="world")
 def _world() -> tuple[Outputs, Panel]:
-    """`copy` is control-3-0 with one habit in twenty changed, `twin` writes as a teacher and its variant do."""
+    """`copy` is control-3-0 with one habit in twenty changed; `twin` is a teacher, which has a variant in the panel."""
     world = World(prompts=40, controls=5, students=3)
     world.copy("control-3-0")
     world.untaught()
-    world.copy("aurora-large", name="twin")
+    world.copy("aurora-large", 0, "twin")
     return world.outputs(), world.panel()
 
 
@@ -87,7 +87,9 @@ def test_a_suspect_is_never_a_class(world: tuple[Outputs, Panel]) -> None:
 
 def test_sentences_and_json_hold_what_was_found(result: WhoWroteResult) -> None:
     said = result.sentences()
-    assert said[0].startswith("copy writes as control-3-0 or a variant of it does, among these models (confidence 95%)")
+    assert said[0].startswith(
+        "copy writes as control-3-0 or another of its cluster does, among these models (confidence 95%)"
+    )
     assert said[1].startswith("Who wrote stranger can't be told: it may be none of these models: ")
     assert "the others' names hold only if" in said[1]
     assert said[2].startswith("twin writes as a model of aurora does")
@@ -139,7 +141,7 @@ def test_a_leak_within_a_prompt_tells_nothing() -> None:
 
 
 def test_prompts_of_the_same_words_are_never_on_both_sides() -> None:
-    # The same 60 texts under three ids each: what was learned from one copy would be known again in the others.
+    # The same 30 texts under three ids each: what was learned from one copy would be known again in the others.
     answers = {name: drawn_texts(ALIKE, 30, seed) * 3 for seed, name in enumerate("abcdx")}
     prompts = [f"question {number % 30}" for number in range(90)]
     found = who_wrote(outputs_of(answers, prompts), background(*"abcd"), ["x"])
@@ -232,7 +234,7 @@ def test_the_one_ahead_must_be_so_in_nearly_all_draws() -> None:
 
 
 def test_likeness_is_the_cosine_away_from_the_classes_mean() -> None:
-    habits = np.array([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 1], [1, 0, 0]])
+    habits = np.array([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [1 / 3, 1 / 3, 1 / 3], [1, 0, 0]])
     products = habits @ habits.T
     away = habits - habits[:3].mean(0)
     found = likeness_to(products, np.array([0, 1, 2]), 4)
@@ -241,7 +243,7 @@ def test_likeness_is_the_cosine_away_from_the_classes_mean() -> None:
     assert np.isnan(likeness_to(products, np.array([0, 1, 2]), 3)).all(), "it has nothing that the mean has not"
 
 
-def test_a_model_is_left_out_with_its_variants() -> None:
+def test_a_model_is_left_out_with_its_kin() -> None:
     drawn = np.random.default_rng(2)
     habits = drawn.normal(size=(6, 40))
     habits[1] = habits[0] + drawn.normal(size=40) * 0.05
@@ -249,6 +251,7 @@ def test_a_model_is_left_out_with_its_variants() -> None:
     classes = np.arange(6)
     assert left_out(products, classes, list("abcdef"))[0] > 0.95
     assert left_out(products, classes, list("aacdef"))[0] < 0.7
+    assert np.isnan(left_out(products, classes, ["a"] * 6)).all()
     assert outside_p(0.9, np.array([0.1, 0.95, np.nan, 0.3])) == pytest.approx(0.5)
 
 
