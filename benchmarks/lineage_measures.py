@@ -113,7 +113,8 @@ def _thresholds(scores: Vector, weight: Draws, level: float) -> Vector:
     by_value = weight @ (scores[:, None] == values[None, :])
     above = np.cumsum(by_value, 1) - by_value
     total = by_value.sum(1)
-    place = np.maximum((above + 1 <= level * (total[:, None] + 1) + 1e-9).sum(1) - 1, 0)
+    allowed = np.maximum(level * (total[:, None] + 1), 1)  # the highest that has weight: others' are of no concern
+    place = (above + 1 <= allowed + 1e-9).sum(1) - 1
     return np.where(total > 0, values[place], np.nan)
 
 

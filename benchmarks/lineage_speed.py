@@ -20,12 +20,14 @@ SECONDS, GIGABYTES, FEW_SECONDS = 150, 4, 30
 def run(data: Development) -> list[Claim]:
     with two_cores():
         whole = _cost(audit(data.outputs, data.panel, suspects(data), measure=True))
+        two = _cost(audit(data.outputs, data.panel, students(data, None)[:2], measure=True))
         few = _few(data)
     prompts = pc.count_distinct(pq.read_table(data.outputs, columns=["prompt_id"])["prompt_id"]).as_py()
     rows = [
         [what, f"{cost.elapsed_s:.1f} s", f"{cost.cpu_s:.1f} s", f"{cost.peak_rss_bytes / 1e9:.2f} GB"]
         for what, cost in (
             (f"{len(data.models)} models, {len(suspects(data))} of them suspects", whole),
+            (f"{len(data.models)} models, 2 of them suspects", two),
             (f"{SUSPECTS} suspects, {PANEL} other models", few),
         )
     ]

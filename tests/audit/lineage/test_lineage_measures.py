@@ -89,6 +89,13 @@ def test_a_control_that_sets_the_threshold_does_not_exceed_it() -> None:
     assert found.false_positive_rate.found == 0.0
 
 
+def test_with_few_controls_elsewhere_no_cluster_sets_its_own_threshold() -> None:
+    """Two controls are too few for a level of 0.05: leaving out a, the highest is 1, which 9 exceeds, and 5 too."""
+    found = measures.caught_elsewhere(_scored([5.0], ["a"]), _scored([9.0, 1.0], ["a", "b"]), draws=10)
+    assert found.false_positive_rate.found == 0.5
+    assert found.true_positive_rate.found == 1.0
+
+
 def test_recall_weighs_families_not_students_and_abstentions_are_not_right() -> None:
     """Family a: 3 of 4 named right; family b: its one student is not named. 3/8, where a share of students says 3/5."""
     families = [frozenset("a")] * 4 + [frozenset("b")]
