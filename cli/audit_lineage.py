@@ -11,7 +11,7 @@ from tutelage.schemas.errors import ConfigError, StorageError
 if TYPE_CHECKING:
     from tutelage.audit.lineage.outputs import Outputs
     from tutelage.audit.lineage.panel import Panel
-    from tutelage.audit.lineage.result import Calibration, FamilyScore, LineageResult, SuspectResult
+    from tutelage.audit.lineage.result import Calibration, FamilyScore, LineageResult, Power, SuspectResult
     from tutelage.audit.lineage.who_wrote_result import WhoWroteResult
 
 FAMILIES_SHOWN = 12
@@ -197,6 +197,7 @@ def _lines(result: "LineageResult") -> Iterator[str]:
         yield f"  nearest      {_nearest(suspect)}"
         if suspect.power.sentence:
             yield f"  power        {_shown(suspect.power.sentence, None)}"
+            yield f"               {_needed(suspect.power)}"
         yield from _listed("  because      ", suspect.reasons)
         yield ""
     yield f"compared     {result.models:,} models on {result.prompts:,} prompts that all of them answered"
@@ -233,6 +234,19 @@ def _sentence(suspect: "SuspectResult", calibration: "Calibration") -> str:
             "wasn't taught."
         )
     return "Too little to tell whether it was taught by a family of this panel."
+
+
+def _needed(power: "Power") -> str:
+    """What it would take to see a typical known student, and the least that would be seen as it is."""
+
+    def told(count: int | None, here: int) -> str:
+        return f"no number (here {here:,})" if count is None else f"{count:,} (here {here:,})"
+
+    dose = "none" if power.smallest_dose is None else f"{power.smallest_dose:.0%} of a typical one's likeness"
+    return (
+        f"To see a typical one: {told(power.prompts_needed, power.prompts)} of prompts, "
+        f"{told(power.controls_needed, power.controls)} of controls; smallest dose seen here: {dose}."
+    )
 
 
 def _how_often_wrong(calibration: "Calibration") -> str:

@@ -37,13 +37,14 @@ class Likeness(NamedTuple):
 
     `block_prompts` counts the prompts of each block. `phrases` are the inner products of shared phrases on each prompt
     with the models asked for, shape (prompts, models, asked). `answered` is each model's share of prompts to which it
-    said anything, shape (models,).
+    said anything, and `words` the mean logarithm of (1 + words) of what it said, both of shape (models,).
     """
 
     views: dict[str, dict[str, Floats]]
     block_prompts: npt.NDArray[np.int64]
     phrases: npt.NDArray[np.float16]
     answered: Matrix
+    words: Matrix
 
 
 def likeness(outputs: Outputs, asked: Sequence[int] = (), shares: Matrix | None = None) -> Likeness:
@@ -62,11 +63,14 @@ def likeness(outputs: Outputs, asked: Sequence[int] = (), shares: Matrix | None 
         for signal, of_signal in found[0].views.items()
     }
     views["classifier"] = {"habits": classifier_products(np.stack([block.habits for block in found]))}
+    answered = np.sum([block.answered for block in found], 0)
+    words = np.sum([block.words for block in found], 0) / np.maximum(answered, 1)
     return Likeness(
         views,
         np.array([len(task.prompts) for task in tasks], np.int64),
         np.concatenate([block.phrases for block in found]),
-        np.sum([block.answered for block in found], 0) / len(outputs.prompt_ids),
+        answered / len(outputs.prompt_ids),
+        words,
     )
 
 
@@ -104,6 +108,7 @@ class _Found(NamedTuple):
     habits: Floats
     phrases: npt.NDArray[np.float16]
     answered: Matrix
+    words: Matrix
 
 
 def _tasks(outputs: Outputs, asked: Sequence[int], shares: Matrix) -> Iterator[_Task]:
@@ -123,13 +128,15 @@ def _block(task: _Task) -> _Found:
     totals: dict[str, dict[str, Matrix]] = {}
     phrases = np.zeros((len(task.prompts), task.models, len(task.asked)), np.float16)
     habits = np.zeros((task.models, HABITS), np.float32)
-    answered = np.zeros(task.models)
+    answered, words = np.zeros(task.models), np.zeros(task.models)
     for number, prompt in enumerate(task.prompts):
         readings = [read(text) for text in prompt.texts]
         samples = np.bincount(prompt.model_no, minlength=task.models)
         for model, reading in zip(prompt.model_no.tolist(), readings, strict=True):
             habits[model] += habits_of(reading) / samples[model]
-        answered += np.bincount(prompt.model_no, [len(reading.words) for reading in readings], task.models) > 0
+        counts = np.array([len(reading.words) for reading in readings])
+        answered += np.bincount(prompt.model_no, counts, task.models) > 0
+        words += np.bincount(prompt.model_no, np.log1p(counts), task.models) / np.maximum(samples, 1)
         for signal, views in SIGNALS.items():
             bags = [views(reading) for reading in readings]
             sums = totals.setdefault(signal, {})
@@ -142,7 +149,7 @@ def _block(task: _Task) -> _Found:
         signal: {name: (matrix / len(task.prompts)).astype(np.float32) for name, matrix in sums.items()}
         for signal, sums in totals.items()
     }
-    return _Found(views_of_block, (habits / len(task.prompts)).astype(np.float32), phrases, answered)
+    return _Found(views_of_block, (habits / len(task.prompts)).astype(np.float32), phrases, answered, words)
 
 
 def inner_products(

@@ -166,8 +166,8 @@ def _left_out(pairs: Pairs, row: int, place: int, name: str, panel: Panel) -> st
     family, entry = pairs.families[place], panel.models.get(name)
     if pairs.teacher[row, place]:
         return f"It is a teacher of {family}, so that is not asked."
-    if pairs.later[row, place]:
-        return f"{family} came out after it, and can't have taught it: not asked."
+    if pairs.impossible[row, place]:
+        return f"{family} can't have taught it, as it came out later or the panel says so: not asked."
     if entry is None:
         return None
     if family in entry.maybe_taught_by:
@@ -297,7 +297,7 @@ def _nearer_than_makers_models(scores: Scores, pairs: Pairs, row: int, family: i
 def _withheld(rates: ErrorRates, nominal: float) -> str | None:
     for rate, pairs, what in (
         (rates.controls, rates.control_pairs, "pairs of a control and a family"),
-        (rates.placebo, rates.placebo_pairs, "placebo pairs, of a family that came out after the model"),
+        (rates.placebo, rates.placebo_pairs, "placebo pairs, of a family that can't have taught the model"),
     ):
         # Two of fifteen pairs are more than twice 5 %, and no evidence of anything.
         # A placebo has no such excuse: what it is rejected for can't be so.

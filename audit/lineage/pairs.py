@@ -15,10 +15,11 @@ class Pairs(NamedTuple):
     """Models by families, shape (models, families), and what follows from the panel alone.
 
     `teacher`: the model is one of the family's teachers. `control`: it was not taught by the family, as far as known.
-    `student`: it was. `later`: the family came out after the model. `placebo`: so it did, and nothing else makes them
-    kin (one maker, or an elder family of that maker as the model's teacher). `other_maker[f, g]`: families f and g come
-    from different makers. `same_maker`: the model's maker is the family's. `cluster` is what is left out together; a
-    family's teachers are one. `reference`: who makes up what any capable model says.
+    `student`: it was. `impossible`: it can't have been, as the family came out later or the panel says so. `placebo`:
+    so it is, and nothing else makes them kin (one maker, or an elder family of that maker as the model's teacher).
+    `other_maker[f, g]`: families f and g come from different makers. `same_maker`: the model's maker is the family's.
+    `cluster` is what is left out together; a family's teachers are one. `reference`: who makes up what any capable
+    model says.
     """
 
     families: tuple[str, ...]
@@ -30,7 +31,7 @@ class Pairs(NamedTuple):
     same_maker: Mask
     other_maker: Mask
     reference: Mask
-    later: Mask
+    impossible: Mask
 
 
 def pairs_of(panel: Panel, models: Sequence[str]) -> Pairs:
@@ -48,7 +49,7 @@ def pairs_of(panel: Panel, models: Sequence[str]) -> Pairs:
     named = [all(panel.models[name].maker != name for name in teachers[family]) for family in families]
     first = [_first_day([panel.models[name] for name in teachers[family]]) for family in families]
     shape = (len(models), len(families))
-    teacher, control, student, placebo, same_maker, later = (np.zeros(shape, np.bool_) for _ in range(6))
+    teacher, control, student, placebo, same_maker, impossible = (np.zeros(shape, np.bool_) for _ in range(6))
     # Who stands in a cluster with a family's teachers is left out with them.
     kin = {panel.models[name].cluster: family for family in families for name in teachers[family]}
     cluster = tuple(_cluster(entry, name, kin) for entry, name in zip(entries, models, strict=True))
@@ -60,7 +61,8 @@ def pairs_of(panel: Panel, models: Sequence[str]) -> Pairs:
             teacher[row, column] = entry.family == family and "teacher" in entry.roles
             if teacher[row, column]:
                 continue
-            later[row, column] = bool(entry.released and first[column] and entry.released < first[column])
+            later = bool(entry.released and first[column] and entry.released < first[column])
+            impossible[row, column] = later or family in entry.not_taught_by
             same_maker[row, column] = entry.maker.casefold() in makers[column]
             student[row, column] = "taught" in entry.roles and family in entry.taught_by
             possible = family in entry.taught_by | entry.maybe_taught_by or cluster[row] in family_clusters[column]
@@ -71,11 +73,11 @@ def pairs_of(panel: Panel, models: Sequence[str]) -> Pairs:
             taught_by_kin = any(
                 makers[column] & makers_of.get(other, set()) for other in entry.taught_by | entry.maybe_taught_by
             )
-            placebo[row, column] = later[row, column] and not same_maker[row, column] and not taught_by_kin
+            placebo[row, column] = impossible[row, column] and not same_maker[row, column] and not taught_by_kin
     other = np.array([[not (a & b) for b in makers] for a in makers], np.bool_).reshape(len(families), len(families))
     inside = [entry is not None and bool(entry.roles & {"teacher", "control", "background"}) for entry in entries]
     reference = np.array(inside, np.bool_)
-    return Pairs(families, cluster, teacher, control, student, placebo, same_maker, other, reference, later)
+    return Pairs(families, cluster, teacher, control, student, placebo, same_maker, other, reference, impossible)
 
 
 def _first_day(teachers: Sequence[PanelModel]) -> str:

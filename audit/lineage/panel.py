@@ -18,7 +18,7 @@ from tutelage.schemas.errors import ConfigError
 Role = Literal["teacher", "control", "taught", "variant", "background", "suspect"]
 ROLES: tuple[Role, ...] = get_args(Role)
 REQUIRED = ("model", "role", "family", "taught_by", "parent", "cluster")
-OPTIONAL = ("maker", "released", "base_model", "maybe_taught_by")
+OPTIONAL = ("maker", "released", "base_model", "maybe_taught_by", "not_taught_by")
 _OPPOSITES: tuple[tuple[Role, Role, str], ...] = (
     ("control", "taught", "a control was taught by no family here"),
     ("control", "background", "of a control it is known that no family here taught it, of background it is not"),
@@ -35,7 +35,7 @@ class PanelModel:
     `maker` and `cluster` are never empty: where the CSV says nothing, they are the model's own name, so that
     nothing is shared with anybody. `released` is the last day that the CSV's date can mean and `released_from` the
     first, in ISO 8601 or None. `maybe_taught_by`: families with an unknown share in this model's data; such a pair is
-    left out of every score.
+    left out of every score. `not_taught_by`: families that can't have taught it, whatever its role: placebos.
     """
 
     model: str
@@ -49,6 +49,7 @@ class PanelModel:
     released: str | None
     base_model: str | None
     released_from: str | None = None
+    not_taught_by: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +128,7 @@ class _Row(NamedTuple):
     released_from: str | None
     base_model: str | None
     maybe_taught_by: frozenset[str]
+    not_taught_by: frozenset[str]
 
 
 def _rows(uri: str) -> Iterator[_Row]:
@@ -207,6 +209,7 @@ def _row(where: str, cells: Mapping[str, str]) -> _Row:
         released_from=first,
         base_model=cells.get("base_model") or None,
         maybe_taught_by=_families(cells.get("maybe_taught_by", "")),
+        not_taught_by=_families(cells.get("not_taught_by", "")),
     )
 
 
@@ -253,6 +256,7 @@ def _merged(rows: Sequence[_Row]) -> PanelModel:
         released=_agreed(rows, "released"),
         base_model=_agreed(rows, "base_model"),
         released_from=_agreed(rows, "released_from"),
+        not_taught_by=frozenset[str]().union(*(row.not_taught_by for row in rows)),
     )
     if teachers and found.family is None:
         raise ConfigError(f"{teachers[0].where}: {shown} is a teacher without a family; fill in `family`")
@@ -260,6 +264,11 @@ def _merged(rows: Sequence[_Row]) -> PanelModel:
         raise ConfigError(
             f"{by_role['taught'].where}: {shown} is taught, by nobody; fill in `taught_by` with a family, or with "
             "several joined by ;"
+        )
+    if found.taught_by & found.not_taught_by:
+        raise ConfigError(
+            f"{rows[0].where}: {shown} is in `taught_by` and in `not_taught_by` of "
+            f"{named(sorted(found.taught_by & found.not_taught_by))}; take it out of one"
         )
     if "variant" in by_role and found.parent is None:
         raise ConfigError(
@@ -301,7 +310,7 @@ def _check_parents(models: Mapping[str, PanelModel], rows: Mapping[str, Sequence
 def _notes(models: Mapping[str, PanelModel]) -> Iterator[str]:
     taught: dict[str, list[str]] = {}
     for item in models.values():
-        for family in sorted(item.taught_by | item.maybe_taught_by):
+        for family in sorted(item.taught_by | item.maybe_taught_by | item.not_taught_by):
             taught.setdefault(family, []).append(item.model)
     families = {item.family for item in models.values() if item.family is not None}
     for family in sorted(taught.keys() - families):

@@ -2,7 +2,7 @@
 
 Four steps; whatever is subtracted from a model leaves out that model's own cluster:
 1. a view's correlation with each family's teachers, centred (`centring`);
-2. less the controls' mean for that family, over their deviation;
+2. less what follows from answers of like length, then less the controls' mean for that family, over their deviation;
 3. less the likeness to other makers' families: a model that is like every teacher is capable, not taught;
 4. signals weighted (`weights`).
 """
@@ -53,8 +53,7 @@ class _View(NamedTuple):
     blocks: Matrix
 
 
-def scores_of(likeness: Likeness, pairs: Pairs, extra: Mapping[str, tuple[Matrix, Matrix]] | None = None) -> Scores:
-    """`extra` are signals that are no likeness of answers to one prompt (classifier): overall and by block."""
+def scores_of(likeness: Likeness, pairs: Pairs) -> Scores:
     ref = reference(pairs.cluster, pairs.reference.tolist())
     share = likeness.block_prompts / likeness.block_prompts.sum()
     teachers = np.flatnonzero(pairs.teacher.any(1)).tolist()
@@ -75,13 +74,12 @@ def scores_of(likeness: Likeness, pairs: Pairs, extra: Mapping[str, tuple[Matrix
                     _to_families(blocks, pairs.teacher, teachers),
                 )
             )
-    for signal, (whole, parts) in (extra or {}).items():
-        seen[signal] = [_View(whole, parts)]
     clusters = tuple(dict.fromkeys(pairs.cluster))
+    unlike_length = _length_gaps(likeness.words, pairs)
     signals: dict[str, Matrix] = {}
     by_block: dict[str, Matrix] = {}
     for signal, found in seen.items():
-        standard = [_standardised(view, pairs, clusters) for view in found]
+        standard = [_standardised(view, pairs, clusters, unlike_length) for view in found]
         standard = [view for view in standard if not np.isnan(view.overall).all()] or standard
         overall = np.mean([view.overall for view in standard], 0)
         signals[signal] = _less_other_makers(overall, pairs, overall)
@@ -116,28 +114,45 @@ def _cluster_shares(pairs: Pairs, family: int, without: str, usable: npt.NDArray
     )
 
 
-def _standardised(view: _View, pairs: Pairs, clusters: Sequence[str]) -> _View:
+def _length_gaps(words: Matrix, pairs: Pairs) -> Matrix:
+    """How unlike in length a model's answers are to a family's, in logarithms of words, shape (models, families)."""
+    teachers = pairs.teacher.astype(np.float64)
+    found: Matrix = np.abs(words[:, None] - words @ teachers / teachers.sum(0))
+    return found
+
+
+def _standardised(view: _View, pairs: Pairs, clusters: Sequence[str], length_gaps: Matrix) -> _View:
     overall, blocks = np.full_like(view.overall, np.nan), np.full_like(view.blocks, np.nan)
     cluster = np.array(pairs.cluster)
+    families = range(len(pairs.families))
     for name in clusters:
         rows = cluster == name
-        means, variances, counts = [], [], []
-        for family in range(len(pairs.families)):
-            values = view.overall[:, family]
-            share = _cluster_shares(pairs, family, name, ~np.isnan(values))
-            known = np.nan_to_num(values)
-            mean = float(share @ known) if share.any() else np.nan
-            means.append(mean)
-            variances.append(float(share @ (known - mean) ** 2) if share.any() else np.nan)
-            counts.append(len(set(cluster[share > 0])))
-        pooled = np.nanmean(variances) if not np.all(np.isnan(variances)) else np.nan
-        for family, (mean, variance, count) in enumerate(zip(means, variances, counts, strict=True)):
-            own = count / (count + PRIOR_CLUSTERS)
-            deviation = np.sqrt(own * variance + (1 - own) * pooled)
+        shares = [_cluster_shares(pairs, family, name, ~np.isnan(view.overall[:, family])) for family in families]
+        counts = [len(set(cluster[share > 0])) for share in shares]
+        slope = _length_slope(view.overall, length_gaps, shares, max(counts, default=0))
+        values = view.overall - slope * length_gaps
+        means = [float(share @ np.nan_to_num(values[:, family])) for family, share in enumerate(shares)]
+        squares = [np.square(np.nan_to_num(values[:, family]) - means[family]) for family in families]
+        variances = [float(share @ square) for share, square in zip(shares, squares, strict=True)]
+        known = [variance for variance, count in zip(variances, counts, strict=True) if count]
+        for family in families:
+            own = counts[family] / (counts[family] + PRIOR_CLUSTERS)
+            deviation = np.sqrt(own * variances[family] + (1 - own) * np.mean(known)) if counts[family] else 0.0
             deviation = deviation if deviation > 1e-9 else np.nan
-            overall[rows, family] = (view.overall[rows, family] - mean) / deviation
-            blocks[:, rows, family] = (view.blocks[:, rows, family] - mean) / deviation
+            less = slope * length_gaps[rows, family] + means[family]
+            overall[rows, family] = (view.overall[rows, family] - less) / deviation
+            blocks[:, rows, family] = (view.blocks[:, rows, family] - less) / deviation
     return _View(overall, blocks)
+
+
+def _length_slope(values: Matrix, length_gaps: Matrix, shares: Sequence[Matrix], clusters: int) -> float:
+    """How much likeness an unlike length costs controls: one slope for all families, shrunk towards none."""
+    together = square = 0.0
+    for family, share in enumerate(shares):
+        gap = length_gaps[:, family] - share @ length_gaps[:, family]
+        together += float(share @ (gap * np.nan_to_num(values[:, family])))
+        square += float(share @ np.square(gap))
+    return together / square * clusters / (clusters + PRIOR_CLUSTERS) if square > 1e-9 else 0.0
 
 
 def _less_other_makers(values: Matrix, pairs: Pairs, decide: Matrix) -> Matrix:

@@ -269,7 +269,9 @@ class World:
 def pairs_with(clusters: Sequence[str], families: int = 2, **masks: npt.NDArray[np.bool_]) -> Pairs:
     """Pairs in which every model is a control for every family, but for the masks that are given."""
     shape = (len(clusters), families)
-    content: dict[str, Any] = {name: np.zeros(shape, np.bool_) for name in ("teacher", "student", "placebo", "later")}
+    content: dict[str, Any] = {
+        name: np.zeros(shape, np.bool_) for name in ("teacher", "student", "placebo", "impossible")
+    }
     content |= {
         "families": tuple(f"family-{number}" for number in range(families)),
         "cluster": tuple(clusters),
@@ -281,12 +283,19 @@ def pairs_with(clusters: Sequence[str], families: int = 2, **masks: npt.NDArray[
     return Pairs(**(content | masks))
 
 
-def likeness_of(vectors: npt.NDArray[np.float64], blocks: int = 10, views: Sequence[str] = ()) -> Likeness:
-    """A likeness in which model m answers prompt p with the vector `vectors[m, p]`, scaled to length 1."""
+def likeness_of(
+    vectors: npt.NDArray[np.float64], blocks: int = 10, views: Sequence[str] = (), words: Sequence[float] | None = None
+) -> Likeness:
+    """A likeness in which model m answers prompt p with the vector `vectors[m, p]`, scaled to length 1.
+
+    `words` are the models' mean logarithms of words; all alike by default.
+    """
     unit = vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
     parts = np.array_split(np.arange(vectors.shape[1]), blocks)
     products = np.stack([np.einsum("apd,bpd->ab", unit[:, part], unit[:, part]) / len(part) for part in parts])
     found = {name: {"only": products.astype(np.float32)} for name in views or ("opening", "layout")}
     found["lexical"] = {"words": products.astype(np.float32)}
     sizes = np.array([len(part) for part in parts], np.int64)
-    return Likeness(found, sizes, np.zeros((vectors.shape[1], len(vectors), 0), np.float16), np.ones(len(vectors)))
+    phrases = np.zeros((vectors.shape[1], len(vectors), 0), np.float16)
+    answered, length = np.ones(len(vectors)), np.zeros(len(vectors)) if words is None else np.array(words, np.float64)
+    return Likeness(found, sizes, phrases, answered, length)

@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pytest
 from lineage_texts import outputs_of
 
+from tutelage.audit.lineage import discriminant
 from tutelage.audit.lineage import discriminant as module
 from tutelage.audit.lineage.discriminant import (
     BEND,
@@ -117,6 +118,13 @@ def test_log_probabilities_add_up_to_1_and_survive_any_evidence() -> None:
     assert np.exp(found[1]) == pytest.approx([1 / 3] * 3)
 
 
+@pytest.fixture
+def centred(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a panel of many models."""
+    monkeypatch.setattr(discriminant, "LEAST_FOR_CENTRING", 2)
+
+
+@pytest.mark.usefixtures("centred")
 def test_an_empty_text_has_no_habits_and_is_in_no_mean() -> None:
     assert not features(read(" \n\t")).any()
     outputs = outputs_of({"a": ["one two", ""], "b": ["three four", "five"], "c": ["", "six"], "x": ["seven", "eight"]})
@@ -126,6 +134,7 @@ def test_an_empty_text_has_no_habits_and_is_in_no_mean() -> None:
     assert np.allclose(rows.sum(0), 0, atol=2e-3), "the panel's mean is off, and the empty text is not in it"
 
 
+@pytest.mark.usefixtures("centred")
 def test_samples_of_one_model_count_as_one_text() -> None:
     outputs = outputs_of({"a": [["one two", "three"]], "b": ["four five"]})
     found = habits(outputs, [0, 1])
@@ -134,6 +143,7 @@ def test_samples_of_one_model_count_as_one_text() -> None:
     assert np.allclose((values[0] + values[1]) / 2, -values[2], atol=2e-3)
 
 
+@pytest.mark.usefixtures("centred")
 def test_no_label_is_in_what_is_centred() -> None:
     texts = ["one two three", "four five", "six"]
     found = habits(outputs_of({"a": [texts[0]], "b": [texts[1]], "c": [texts[2]]}), [0, 1, 2])

@@ -20,6 +20,7 @@ PANEL = panel_of(
     entry("pupil", "taught", taught_by={"star", "absent"}, released="2020-01-01"),
     entry("perhaps", "control", maybe={"star"}, released="2020-01-01"),
     entry("old-friend", "background", released="2019-12-31"),
+    entry("elsewhere", "background", not_taught_by=frozenset({"star"})),
     entry("tuned", "variant", parent="sun", cluster="star"),
     entry("tuned-plain", "variant", "control", parent="plain", cluster="plain"),
     entry("asked", "suspect", maker="hot"),
@@ -69,6 +70,8 @@ def says(pairs: Pairs, model: str, family: str) -> set[str]:
         ("perhaps", "rock", {"control", "placebo"}),
         ("old-friend", "star", {"placebo"}),
         ("old-friend", "dust", set()),
+        ("elsewhere", "star", {"placebo"}),  # the panel holds it impossible
+        ("elsewhere", "rock", set()),
         ("tuned", "star", set()),
         ("tuned", "rock", set()),
         ("tuned-plain", "star", set()),
@@ -82,6 +85,12 @@ def says(pairs: Pairs, model: str, family: str) -> set[str]:
 )
 def test_a_pair_says(model: str, family: str, expected: set[str]) -> None:
     assert says(FOUND, model, family) == expected
+
+
+def test_what_is_impossible_is_asked_of_nobody_whatever_else_the_pair_says() -> None:
+    """Same maker or not, student or not: `early` came out before star, `elsewhere` is said not to have been taught."""
+    star = {model for model, asked in zip(MODELS, FOUND.impossible[:, STAR], strict=True) if asked}
+    assert star == {"moon", "both", "early", "pupil", "perhaps", "old-friend", "elsewhere"}
 
 
 def test_a_control_of_the_teachers_cluster_is_no_control_for_that_family() -> None:

@@ -236,3 +236,11 @@ def test_the_panel_of_real_models_is_read() -> None:
     assert len(panel.families()) == 8
     assert len(panel.controls()) == 10
     assert panel.models["vicuna-7b"].maybe_taught_by == {"gpt4"}
+
+
+def test_families_that_can_t_have_taught_it_are_read_and_contradict_those_that_did(tmp_path: Path) -> None:
+    header = f"{HEADER},not_taught_by"
+    read_back = read(tmp_path, "t,teacher,one,,,,", "u,teacher,two,,,,", "m,background,,,,,one; two", header=header)
+    assert read_back.models["m"].not_taught_by == {"one", "two"}
+    message = refused(tmp_path, "t,teacher,one,,,,", "s,taught,,one,,,one", header=header)
+    assert "s is in `taught_by` and in `not_taught_by` of one; take it out of one" in message

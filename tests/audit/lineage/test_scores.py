@@ -161,10 +161,8 @@ def test_models_that_all_answer_alike_have_no_score() -> None:
 def test_an_extra_signal_counts_as_the_others_do() -> None:
     entries, answers = vectors(0)
     models = [item.model for item in entries]
-    likeness, pairs = likeness_of(answers), pairs_of(panel_of(*entries), models)
-    rng = np.random.default_rng(1)
-    by_block = rng.normal(size=(10, len(models), 4))
-    found = scores_of(likeness, pairs, {"embedding": (by_block.mean(0), by_block)})
+    likeness = likeness_of(answers, views=("opening", "embedding"))
+    found = scores_of(likeness, pairs_of(panel_of(*entries), models))
     assert "embedding" in found.signals
     assert 0 < found.weights["embedding"] < found.weights["opening"]
     np.testing.assert_allclose(found.blocks.mean(0), found.total, atol=1e-4)
@@ -176,3 +174,28 @@ def test_consensus_is_higher_for_who_says_what_the_panel_says() -> None:
     answers[-2] = np.random.default_rng(9).normal(size=answers[-2].shape)
     consensus = scored(entries, answers).scores.consensus
     assert consensus[-1] > np.median(consensus) > consensus[-2]
+
+
+def test_likeness_that_follows_from_length_is_taken_off() -> None:
+    """All answers of a length share a trait, and nobody taught anybody: of two strangers the one as long as the family
+    is no nearer. Without the lengths it is, by more than a control's deviation."""
+    rng = np.random.default_rng(5)
+    entries, _ = vectors(5)
+    entries = [item for item in entries if "taught" not in item.roles]
+    words = np.where([item.model.startswith("sun") for item in entries], 6.0, rng.uniform(3, 6, len(entries)))
+    alike = [item.model for item in entries].index("look-alike-0")
+    unlike = [item.model for item in entries].index("look-alike-1")
+    words[alike], words[unlike] = 6.0, 3.0
+    long, short = rng.normal(size=(2, WIDTH))
+    share = ((words - 3) / 3)[:, None, None]
+    answers = 3 * (share * long + (1 - share) * short) + rng.normal(size=(len(entries), PROMPTS, WIDTH))
+    models, pairs = [item.model for item in entries], pairs_of(panel_of(*entries), [item.model for item in entries])
+    sun = pairs.families.index("sun")
+    assert models[alike] != models[unlike]
+
+    def lead(lengths: npt.NDArray[np.float64] | None) -> float:
+        total = scores_of(likeness_of(answers, words=lengths), pairs).total
+        return float(total[alike, sun] - total[unlike, sun])
+
+    assert lead(None) > 1
+    assert abs(lead(words)) < 0.6 * lead(None)
