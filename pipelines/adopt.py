@@ -13,6 +13,7 @@ from tutelage.pipelines.dataset_files import COMPLETIONS_FILES
 from tutelage.pipelines.storage import Folder
 from tutelage.schemas.contracts import ADOPTED, MESSAGES, USD, CalmParquetFile, ContractWriter
 from tutelage.schemas.errors import ConfigError
+from tutelage.schemas.mended import mended
 
 PROMPT = "prompt"
 """A name beside our columns: a column of text that becomes the one user message of `messages`."""
@@ -175,7 +176,7 @@ class _Writing:
         return cast
 
     def _text(self, values: pa.Array) -> pa.Array:
-        """Text in valid UTF-8: Parquet's readers take any bytes for a string."""
+        """Text in valid UTF-8."""
         if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type) or _is_binary(values.type)):
             return values
         if not _is_binary(values.type):
@@ -183,13 +184,10 @@ class _Writing:
                 values.validate(full=True)
                 return values
             except pa.ArrowInvalid:
-                values = values.cast(pa.large_binary())
-        texts = []
-        for value in values.to_pylist():
-            text = None if value is None else value.decode(errors="replace")
-            self.undecodable += text is not None and text.encode() != value
-            texts.append(text)
-        return pa.array(texts, pa.string())
+                pass
+        found = mended(values)
+        self.undecodable += found.broken
+        return pa.array(found.texts, pa.string())
 
 
 def _writer(stream: IO[bytes], path: str) -> ContractWriter:

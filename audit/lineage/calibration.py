@@ -18,6 +18,8 @@ from tutelage.audit.lineage.scores import PRIOR_CLUSTERS
 Matrix = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
+CHANCE = 0.05
+"""How rarely so many wrong rejections of controls may come by chance, for a verdict to be withheld for them."""
 LEAST_CLUSTERS = 4
 """Clusters of controls under which no p-value is given."""
 
@@ -158,3 +160,24 @@ def error_rates(total: Matrix, pairs: Pairs, nominal: float) -> ErrorRates:
         len(placebo),
         float(stats.kstwo.sf(distance, len(clusters))) if controls else None,
     )
+
+
+def withheld(rates: ErrorRates, nominal: float) -> str | None:
+    """Why no verdict may rest on such error rates, in a sentence; None where it may.
+
+    Of controls, two of fifteen pairs are more than twice 5 % and no evidence of anything. A placebo has no such excuse:
+    what it is rejected for can't be so.
+    """
+    excused = rates.controls is None or bool(
+        stats.binom.sf(round(rates.controls * rates.control_pairs) - 1, rates.control_pairs, nominal) > CHANCE
+    )
+    for rate, pairs, what in (
+        (None if excused else rates.controls, rates.control_pairs, "pairs of a control and a family"),
+        (rates.placebo, rates.placebo_pairs, "placebo pairs, of a family that can't have taught the model"),
+    ):
+        if rate is not None and rate > 2 * nominal:
+            return (
+                f"The verdict is withheld: at a nominal {nominal:.0%} this panel rejects {rate:.1%} of {pairs} {what}, "
+                "more than twice as many as it should. Its controls are not like the models that they stand for."
+            )
+    return None

@@ -6,21 +6,18 @@ arXiv:2502.12150). This one is closed-form: Fisher's discriminant with a covaria
 one temperature (Guo et al. 2017, arXiv:1706.04599), so that what it says with 80 % holds in 80 % of cases.
 """
 
-import os
 import re
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from scipy import linalg
 
-from tutelage.audit.lineage.likeness import LEAST_FOR_TWO_PROCESSES
 from tutelage.audit.lineage.outputs import Outputs
+from tutelage.audit.lineage.processes import each_of
 from tutelage.audit.lineage.signals.reading import Reading, read
-from tutelage.audit.lineage.words import Bag, characters, hashed, placed, runs
+from tutelage.audit.lineage.words import Bag, characters, hashed, placed, root_shares, runs
 
 Floats = npt.NDArray[np.float32]
 Matrix = npt.NDArray[np.float64]
@@ -80,11 +77,7 @@ class Evidence(NamedTuple):
 def habits(outputs: Outputs, panel: Sequence[int]) -> Habits:
     """`panel` are the numbers of the models that say what anybody answers to a prompt."""
     tasks = list(_tasks(outputs, np.array(panel, np.int64)))
-    processes = min(os.cpu_count() or 1, len(tasks))
-    if processes > 1 and len(outputs.texts) >= LEAST_FOR_TWO_PROCESSES:
-        with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-            return _joined(pool.map(_block, tasks), len(outputs.texts))
-    return _joined(map(_block, tasks), len(outputs.texts))
+    return _joined(each_of(_block, tasks, len(outputs.texts)), len(outputs.texts))
 
 
 class _Task(NamedTuple):
@@ -95,10 +88,10 @@ class _Task(NamedTuple):
 
 
 def _tasks(outputs: Outputs, panel: Numbers) -> Iterator[_Task]:
-    count = len(outputs.prompt_ids)
-    edges = np.searchsorted(outputs.prompt_no, [*range(0, count, PROMPTS_AT_ONCE), count])
-    for start, end in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
-        rows = slice(start, end)
+    prompts = outputs.rows_of_prompts()
+    for first in range(0, len(prompts), PROMPTS_AT_ONCE):
+        some = prompts[first : first + PROMPTS_AT_ONCE]
+        rows = slice(some[0].start, some[-1].stop)
         yield _Task(outputs.texts[rows], outputs.model_no[rows], outputs.prompt_no[rows], panel)
 
 
@@ -168,9 +161,7 @@ def _line(line: str) -> str:
 def _shares(bag: Bag, size: int) -> Floats:
     # Four characters as a number differ in their high bits: mixed, before a part of the bits is kept.
     places = ((bag.astype(np.uint64) * _MIX) >> np.uint64(33)) % np.uint64(size)
-    counts = np.bincount(places.astype(np.int64), minlength=size)
-    found: Floats = np.sqrt(counts / max(counts.sum(), 1)).astype(np.float32)
-    return found
+    return root_shares(places.astype(np.int64), size)
 
 
 def evidence(

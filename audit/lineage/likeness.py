@@ -5,17 +5,14 @@ models' answers to that prompt, scaled to length 1. So length drops out, and wha
 nothing. What remains of "any capable model" is taken off later (`centring`).
 """
 
-import contextlib
-import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from tutelage.audit.lineage.outputs import Outputs
+from tutelage.audit.lineage.processes import each_of
 from tutelage.audit.lineage.signals import SIGNALS
 from tutelage.audit.lineage.signals.classifier import HABITS, classifier_products, habits_of
 from tutelage.audit.lineage.signals.reading import read
@@ -23,10 +20,6 @@ from tutelage.audit.lineage.words import Bag
 
 BLOCKS = 40
 """Clusters of prompts: neighbours in the set's order, since sets are mostly laid out by source and topic."""
-LEAST_FOR_TWO_PROCESSES = 4_000
-"""Texts under which a second process costs more than it saves."""
-
-_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 Matrix = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.float32]
@@ -52,12 +45,7 @@ def likeness(outputs: Outputs, asked: Sequence[int] = (), shares: Matrix | None 
     in what any capable model would say (`inner_products`)."""
     shares = np.ones(len(outputs.models)) if shares is None else shares
     tasks = list(_tasks(outputs, asked, shares))
-    processes = min(os.cpu_count() or 1, len(tasks))
-    if processes > 1 and len(outputs.texts) >= LEAST_FOR_TWO_PROCESSES:
-        with _single_threaded(), ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-            found = list(pool.map(_block, tasks))
-    else:
-        found = [_block(task) for task in tasks]
+    found = list(each_of(_block, tasks, len(outputs.texts)))
     views = {
         signal: {name: np.stack([block.views[signal][name] for block in found]) for name in of_signal}
         for signal, of_signal in found[0].views.items()
@@ -72,21 +60,6 @@ def likeness(outputs: Outputs, asked: Sequence[int] = (), shares: Matrix | None 
         answered / len(outputs.prompt_ids),
         words,
     )
-
-
-@contextlib.contextmanager
-def _single_threaded() -> Iterator[None]:
-    """Processes started within use one thread each for linear algebra: one a core is all that there is to use."""
-    before = {name: os.environ.get(name) for name in _THREADS}
-    os.environ.update(dict.fromkeys(_THREADS, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 class _Prompt(NamedTuple):
@@ -112,15 +85,10 @@ class _Found(NamedTuple):
 
 
 def _tasks(outputs: Outputs, asked: Sequence[int], shares: Matrix) -> Iterator[_Task]:
-    count = len(outputs.prompt_ids)
-    edges = np.searchsorted(outputs.prompt_no, np.arange(count + 1))
+    rows = outputs.rows_of_prompts()
+    count = len(rows)
     for numbers in np.array_split(np.arange(count), min(BLOCKS, count)):
-        prompts = [
-            _Prompt(
-                outputs.texts[edges[number] : edges[number + 1]], outputs.model_no[edges[number] : edges[number + 1]]
-            )
-            for number in numbers
-        ]
+        prompts = [_Prompt(outputs.texts[rows[number]], outputs.model_no[rows[number]]) for number in numbers.tolist()]
         yield _Task(len(outputs.models), asked, shares, prompts)
 
 

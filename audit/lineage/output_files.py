@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from tutelage.audit.tables import TABLES, table_files
 from tutelage.schemas.contracts import COMPLETIONS, CalmParquetFile, contract_of, open_parquet
 from tutelage.schemas.errors import ConfigError
+from tutelage.schemas.mended import mended
 from tutelage.schemas.prompt_text import prompt_texts
 
 COLUMNS = ("model", "prompt_id", "prompt", "response")
@@ -191,18 +192,14 @@ def _trimmed(models: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _text(values: pa.ChunkedArray, path: str, name: str) -> tuple[pa.ChunkedArray, int]:
-    """Text in valid UTF-8, and how many were not: Parquet's readers take any bytes for a string."""
+    """Text in valid UTF-8, and how many were not."""
     values = _cast(values, values.type.value_type, path, name) if pa.types.is_dictionary(values.type) else values
     try:
         values.validate(full=True)
         return _cast(values, _TEXT, path, name), 0
     except pa.ArrowInvalid:
-        texts, broken = [], 0
-        for value in values.cast(pa.large_binary()).to_pylist():
-            text = None if value is None else value.decode(errors="replace")
-            broken += text is not None and text.encode() != value
-            texts.append(text)
-        return pa.chunked_array([pa.array(texts, _TEXT)]), broken
+        found = mended(values)
+        return pa.chunked_array([pa.array(found.texts, _TEXT)]), found.broken
 
 
 def _cast(values: Any, kind: pa.DataType, path: str, name: str) -> Any:

@@ -1,5 +1,6 @@
 """The models' outputs on the prompts that they share."""
 
+import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -17,6 +18,8 @@ from tutelage.audit.tables import connect, fetch, memory_named, run, statement
 from tutelage.schemas.errors import ConfigError
 
 TEXTS_AT_ONCE = 8192
+LEAST_ANSWERED = 0.5
+"""Share of prompts that a model must have said something to, to be compared."""
 
 
 class Outputs(NamedTuple):
@@ -35,6 +38,11 @@ class Outputs(NamedTuple):
     prompt_no: npt.NDArray[np.int32]
     notes: tuple[str, ...]
     uncovered: dict[str, int]
+
+    def rows_of_prompts(self) -> list[slice]:
+        """Which rows are the answers to each prompt."""
+        edges = np.searchsorted(self.prompt_no, np.arange(len(self.prompt_ids) + 1)).tolist()
+        return [slice(start, stop) for start, stop in itertools.pairwise(edges)]
 
 
 def read_outputs(

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 Verdict = Literal[
     "consistent-with-training-on-outputs",
@@ -12,13 +12,7 @@ Verdict = Literal[
     "not-distinguishable",
     "underpowered",
 ]
-VERDICTS: tuple[Verdict, ...] = (
-    "consistent-with-training-on-outputs",
-    "same-model-or-variant",
-    "same-maker-style",
-    "not-distinguishable",
-    "underpowered",
-)
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 PValueKind = Literal["rank", "parametric-tail", "none"]
 """`rank`: among controls. `parametric-tail`: too few controls for a rank that small, so Student's t through them."""
 

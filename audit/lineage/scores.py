@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from tutelage.audit.lineage.centring import centred, lengths, reference
 from tutelage.audit.lineage.likeness import Likeness
+from tutelage.audit.lineage.outputs import LEAST_ANSWERED
 from tutelage.audit.lineage.pairs import Pairs
 from tutelage.audit.lineage.signals import SIGNALS
 from tutelage.audit.lineage.weights import weights_without
@@ -23,8 +24,6 @@ Matrix = npt.NDArray[np.float64]
 
 PRIOR_CLUSTERS = 3
 """What the deviation pooled over families is worth in a family's own, in clusters of controls."""
-LEAST_ANSWERED = 0.5
-"""Share of prompts that a model must have said something to, to be compared."""
 LEAST_CLUSTERS = 3
 """Clusters of controls under which a family has no deviation to speak of."""
 

@@ -45,9 +45,9 @@ def telling_prompts(
 def _telling(
     outputs: Outputs, prompt: int, suspect: int, teacher: int, references: Sequence[int]
 ) -> TellingPrompt | None:
-    rows = np.arange(*np.searchsorted(outputs.prompt_no, [prompt, prompt + 1]))
+    rows = range(*np.searchsorted(outputs.prompt_no, [prompt, prompt + 1]).tolist())
     by_model: dict[int, list[str]] = {}
-    for row in rows.tolist():
+    for row in rows:
         by_model.setdefault(int(outputs.model_no[row]), []).append(outputs.texts[row])
     theirs, ours = _phrases(by_model[teacher]), _phrases(by_model[suspect])
     asked = _phrases([outputs.prompts[prompt]])

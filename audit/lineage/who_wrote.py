@@ -24,15 +24,13 @@ from tutelage.audit.lineage.authorship import (
 )
 from tutelage.audit.lineage.discriminant import Evidence, evidence, habits, log_probabilities, temperatures
 from tutelage.audit.lineage.likeness import BLOCKS
-from tutelage.audit.lineage.outputs import Outputs
+from tutelage.audit.lineage.outputs import LEAST_ANSWERED, Outputs
 from tutelage.audit.lineage.panel import Panel, named
 from tutelage.audit.lineage.reliability import Reliability, recalibrated, reliability, threshold_for
 from tutelage.audit.lineage.who_wrote_result import CANNOT_TELL, Authorship, TextGuess, WhoWroteResult, percent
 from tutelage.schemas.text import normalise
 
 FOLDS = 10
-LEAST_ANSWERED = 0.5
-"""Share of prompts that a model must have said something to, to be a class or to be asked about."""
 
 Matrix = npt.NDArray[np.float64]
 Numbers = npt.NDArray[np.int64]

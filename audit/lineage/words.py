@@ -131,6 +131,13 @@ def placed(hashes: Hashes) -> Hashes:
     return hashes * _MIX + np.arange(1, len(hashes) + 1, dtype=np.uint64) * _SPREAD
 
 
+def root_shares(places: npt.NDArray[np.int64], size: int) -> npt.NDArray[np.float32]:
+    """Square roots of the shares that each of `size` buckets has of the places: a unit vector, or 0 of no place."""
+    counts = np.bincount(places, minlength=size)
+    found: npt.NDArray[np.float32] = np.sqrt(counts / max(counts.sum(), 1)).astype(np.float32)
+    return found
+
+
 def characters(text: str) -> npt.NDArray[np.uint32]:
     """Every four bytes in a row of the text in lower case, as a number."""
     data = np.frombuffer(text.lower().encode("utf-8", "replace"), np.uint8).astype(np.uint32)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Sequence
 from dataclasses import replace
+from html import unescape
 from typing import Any
 
 from report_scene import ATTACKS
 
+from tutelage.audit.lineage.report import lineage_page
 from tutelage.audit.lineage.result import (
     VERDICTS,
     Calibration,
@@ -181,3 +184,13 @@ def hostile(attack: str) -> LineageResult:
 
 
 HOSTILE = "\n".join(ATTACKS.values())
+
+
+def page_of(result: LineageResult) -> str:
+    return lineage_page(result, "outputs.parquet", "panel.csv").decode()
+
+
+def text_of(page: str) -> str:
+    """What stands on the page, without markup, style and script."""
+    body = page[page.index("<body>") : page.index('<script type="application/json"')]
+    return " ".join(unescape(re.sub(r"<[^>]*>", " ", body)).replace("\u00a0", " ").split())

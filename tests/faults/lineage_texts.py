@@ -16,9 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from tutelage.audit.lineage.likeness import Likeness
+from tutelage.audit.lineage.matches import Match
 from tutelage.audit.lineage.outputs import Outputs
 from tutelage.audit.lineage.pairs import Pairs
 from tutelage.audit.lineage.panel import Panel, PanelModel, Role
+from tutelage.audit.lineage.verdict import Figures
 
 FAMILIES = ("aurora", "borealis", "cirrus")
 FAITH = 0.75
@@ -160,6 +162,35 @@ def entry(
 
 def panel_of(*entries: PanelModel) -> Panel:
     return Panel({item.model: item for item in entries})
+
+
+def panel_by_role(**roles: Role) -> Panel:
+    """Each model with its role; a teacher's family is its name in capitals."""
+    return panel_of(
+        *(entry(model, role, family=model.upper() if role == "teacher" else None) for model, role in roles.items())
+    )
+
+
+def figures_of(family: str, **changed: Any) -> Figures:
+    """What speaks for `family` as the one that taught, and nothing against it, but for what is given."""
+    clear = Figures(
+        prompts=200,
+        least_prompts=50,
+        leading=family,
+        p_adjusted=0.001,
+        nominal=0.05,
+        candidates=(family,),
+        most_alike=(family,),
+        nearest=f"{family}-large",
+        same_model=False,
+        same_model_family=family,
+        own_maker=False,
+        nearer_than_makers_models=False,
+        matches=(Match("Against 9 controls, p is 0.010.", True),),
+        withheld=None,
+        students_seen=0.9,
+    )
+    return clear._replace(**changed)
 
 
 def outputs_of(

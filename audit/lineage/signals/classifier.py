@@ -12,7 +12,7 @@ import numpy.typing as npt
 from scipy import linalg
 
 from tutelage.audit.lineage.signals.reading import Reading
-from tutelage.audit.lineage.words import Hashes, runs
+from tutelage.audit.lineage.words import root_shares, runs
 
 Floats = npt.NDArray[np.float32]
 
@@ -34,13 +34,9 @@ def habits_of(reading: Reading) -> Floats:
         "openings": np.concatenate([tokens.cased[:3], runs(tokens.cased[:3], 2)]),
         "endings": np.concatenate([tokens.cased[-3:], runs(tokens.cased[-3:], 2)]),
     }
-    return np.concatenate([_shares(kinds[name], size) for name, size in SIZES.items()])
-
-
-def _shares(hashes: Hashes, size: int) -> Floats:
-    counts = np.bincount((hashes % np.uint64(size)).astype(np.int64), minlength=size)
-    found: Floats = np.sqrt(counts / max(counts.sum(), 1)).astype(np.float32)
-    return found
+    return np.concatenate(
+        [root_shares((kinds[name] % np.uint64(size)).astype(np.int64), size) for name, size in SIZES.items()]
+    )
 
 
 def classifier_products(by_block: Floats) -> Floats:

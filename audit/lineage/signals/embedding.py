@@ -35,13 +35,13 @@ def embedding_products(outputs: Outputs, block_prompts: npt.NDArray[np.int64]) -
     encoder = Encoder(_folder())
     count, models = len(outputs.prompt_ids), len(outputs.models)
     each = max(1, MOST_TEXTS * count // max(len(outputs.texts), 1) // len(block_prompts))
-    edges = np.searchsorted(outputs.prompt_no, np.arange(count + 1))
+    rows_of = outputs.rows_of_prompts()
     found = np.zeros((len(block_prompts), models, models), np.float32)
     first = 0
     for block, size in enumerate(block_prompts.tolist()):
         chosen = np.unique(np.linspace(first, first + size - 1, min(each, size)).astype(int))
         for prompt in chosen.tolist():
-            rows = slice(edges[prompt], edges[prompt + 1])
+            rows = rows_of[prompt]
             vectors = np.zeros((models, encoder.width), np.float32)
             np.add.at(vectors, outputs.model_no[rows], encoder.encode(outputs.texts[rows]))
             length = np.linalg.norm(vectors, axis=1, keepdims=True)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from lineage_texts import World, outputs_of
 
 from tutelage.audit.lineage import likeness as module
+from tutelage.audit.lineage import processes
 from tutelage.audit.lineage.likeness import Likeness, inner_products, likeness
 
 Bag = npt.NDArray[np.uint64] | npt.NDArray[np.uint32]
@@ -145,27 +146,9 @@ def same(one: Likeness, other: Likeness) -> None:
 def test_two_processes_find_what_one_finds(monkeypatch: pytest.MonkeyPatch) -> None:
     outputs = World(1, prompts=3, controls=1, students=0).outputs()
     alone = likeness(outputs, [0, 2])
-    monkeypatch.setattr(module, "LEAST_FOR_TWO_PROCESSES", 1)
-    monkeypatch.setattr(module.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(processes, "LEAST_FOR_TWO_PROCESSES", 1)
+    monkeypatch.setattr(processes.os, "cpu_count", lambda: 2)
     same(alone, likeness(outputs, [0, 2]))
-
-
-def test_threads_of_linear_algebra_are_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
-    with module._single_threaded():
-        assert {module.os.environ[name] for name in module._THREADS} == {"1"}
-    assert module.os.environ["OMP_NUM_THREADS"] == "7"
-    assert "MKL_NUM_THREADS" not in module.os.environ
-
-
-@pytest.mark.parametrize("prompts", [1, 39, 40, 41, 83])
-def test_blocks_are_neighbours_and_hold_every_prompt_once(prompts: int) -> None:
-    found = likeness(outputs_of({"a": ["one two"] * prompts, "b": ["one three"] * prompts}))
-    assert found.block_prompts.sum() == prompts
-    assert len(found.block_prompts) == min(prompts, module.BLOCKS)
-    assert found.block_prompts.max() - found.block_prompts.min() <= 1
-    assert found.phrases.shape == (prompts, 2, 0)
 
 
 def test_a_block_is_the_mean_of_its_prompts() -> None:
@@ -211,3 +194,12 @@ def test_what_is_longer_is_not_more_alike_for_that() -> None:
     found = likeness(outputs_of({"a": [start + "x " * 40], "b": [start + "x " * 400], "c": ["else"]}))
     assert found.views["opening"]["first-4"][0, 0, 1] == pytest.approx(1, abs=1e-6)
     assert found.views["opening"]["first-4"][0, 0, 2] == 0
+
+
+@pytest.mark.parametrize("prompts", [1, 39, 40, 41, 83])
+def test_blocks_are_neighbours_and_hold_every_prompt_once(prompts: int) -> None:
+    found = likeness(outputs_of({"a": ["one two"] * prompts, "b": ["one three"] * prompts}))
+    assert found.block_prompts.sum() == prompts
+    assert len(found.block_prompts) == min(prompts, module.BLOCKS)
+    assert found.block_prompts.max() - found.block_prompts.min() <= 1
+    assert found.phrases.shape == (prompts, 2, 0)

@@ -9,17 +9,18 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 import pytest
-from lineage_texts import Speaker, World, entry, likeness_of, outputs_of, panel_of
+from lineage_texts import Speaker, World, entry, figures_of, likeness_of, outputs_of, panel_of
 
 from tutelage.audit.lineage import contrast
 from tutelage.audit.lineage import lineage as module
 from tutelage.audit.lineage.calibration import holm
 from tutelage.audit.lineage.lineage import audit_lineage
 from tutelage.audit.lineage.panel import PanelModel
+from tutelage.audit.lineage.questions import Questions, across_suspects
 from tutelage.audit.lineage.result import VERDICTS, LineageResult, SuspectResult
 from tutelage.audit.lineage.scores import scores_of
 from tutelage.audit.lineage.truncation import cut_lengths
-from tutelage.audit.lineage.verdict import Figures, decide
+from tutelage.audit.lineage.verdict import decide
 
 Vector = npt.NDArray[np.float64]
 TAUGHT, SAME, MAKER, NOT, UNDER = VERDICTS
@@ -151,34 +152,14 @@ def test_another_suspect_in_the_run_does_not_hide_a_student(controls: int) -> No
 
 def test_a_rank_of_exactly_the_level_is_at_the_level() -> None:
     """0.05 * (0.05 / 0.05) is more than 0.05: rounding must not decide."""
-    tested = module._Tested(0, (0,), (0,), [None], {}, {0: 0.05})
-    assert module._across_suspects({"alone": tested}) == {"alone": {0: 0.05}}
+    alone = Questions(0, (0,), (0,), [None], {}, {0: 0.05})
+    assert across_suspects({"alone": alone}) == {"alone": {0: 0.05}}
 
 
 def test_the_family_that_is_named_is_the_one_that_everything_was_asked_of() -> None:
     """Two families are beyond controls; the one with the smaller p is clearly not the most alike."""
     with pytest.raises(AssertionError, match="said of one family, and named another"):
-        decide(figures_of_two_families())
-
-
-def figures_of_two_families() -> Figures:
-    return Figures(
-        prompts=200,
-        least_prompts=50,
-        leading="aurora",
-        p_adjusted=0.001,
-        nominal=0.05,
-        candidates=("borealis",),
-        most_alike=("borealis",),
-        nearest=None,
-        same_model=False,
-        same_model_family=None,
-        own_maker=False,
-        nearer_than_makers_models=False,
-        matches=(),
-        withheld=None,
-        students_seen=0.9,
-    )
+        decide(figures_of("borealis", leading="aurora"))
 
 
 def test_a_signal_that_is_the_same_for_all_leaves_the_others_their_say() -> None:

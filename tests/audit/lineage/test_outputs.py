@@ -2,82 +2,23 @@
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-from audit_scene import dataset_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lineage_files import PANEL, Row, grid, read, shown, table
+from lineage_texts import panel_by_role
 
-from tutelage.audit.lineage.output_files import is_dataset, models_in
-from tutelage.audit.lineage.outputs import Outputs, read_outputs
-from tutelage.audit.lineage.panel import Panel, PanelModel, Role, read_panel
-from tutelage.audit.lineage.suspects import suspects_of
+from tutelage.audit.lineage.outputs import read_outputs
+from tutelage.audit.lineage.panel import Panel, read_panel
 from tutelage.schemas.errors import ConfigError
-from tutelage.schemas.rows import Completion
 
 REAL = Path(__file__).parents[4] / "shared" / "data" / "lineage-dev"
-Row = tuple[str, Any, str, str]
-
-
-def panel_of(**roles: Role) -> Panel:
-    """Each model with its role; a teacher's family is its name in capitals."""
-    return Panel(
-        {
-            model: PanelModel(
-                model=model,
-                roles=frozenset({role}),
-                maker=model,
-                family=model.upper() if role == "teacher" else None,
-                taught_by=frozenset(),
-                maybe_taught_by=frozenset(),
-                parent=None,
-                cluster=model,
-                released=None,
-                base_model=None,
-            )
-            for model, role in roles.items()
-        }
-    )
-
-
-PANEL = panel_of(teacher="teacher", control="control")
-
-
-def table(rows: Sequence[Row], **columns: Any) -> pa.Table:
-    names = ("model", "prompt_id", "prompt", "response")
-    return pa.table({name: [row[place] for row in rows] for place, name in enumerate(names)} | columns)
-
-
-def grid(*models: str, prompts: int = 10) -> list[Row]:
-    return [(model, f"p{n}", f"question {n}", f"{model} on {n}") for n in range(prompts) for model in models]
-
-
-def read(
-    folder: Path, content: pa.Table | Sequence[Row], panel: Panel = PANEL, suspects: Sequence[str] = (), **how: Any
-) -> Outputs:
-    path = folder / "outputs.parquet"
-    pq.write_table(content if isinstance(content, pa.Table) else table(content), path)
-    return read_outputs([str(path)], panel, suspects, **how)
-
-
-def refused(*arguments: Any, **how: Any) -> str:
-    with pytest.raises(ConfigError) as refusal:
-        read(*arguments, **how)
-    return str(refusal.value)
-
-
-def shown(found: Outputs) -> list[tuple[str, str, str]]:
-    """(prompt_id, model, text) of every row, in order."""
-    return [
-        (found.prompt_ids[prompt], found.models[model], text)
-        for prompt, model, text in zip(found.prompt_no, found.model_no, found.texts, strict=True)
-    ]
 
 
 def test_rows_come_by_prompt_in_order_of_appearance_then_model_in_the_panels_order(tmp_path: Path) -> None:
@@ -149,7 +90,7 @@ def test_a_model_that_says_the_same_to_every_prompt_is_named(tmp_path: Path) -> 
 
 
 def test_answers_to_another_text_under_the_same_id_are_set_aside(tmp_path: Path) -> None:
-    panel = panel_of(teacher="teacher", control="control", other="control")
+    panel = panel_by_role(teacher="teacher", control="control", other="control")
     rows = [
         (model, f"p{n}", f"question {n + (model == 'other' and n == 4)}", f"{model} on {n}")
         for model in ("other", "teacher", "control")
@@ -186,7 +127,7 @@ def test_spacing_and_the_form_of_letters_make_no_other_prompt(tmp_path: Path) ->
 
 
 def test_one_panel_model_with_one_output_is_set_aside_and_named(tmp_path: Path) -> None:
-    panel = panel_of(teacher="teacher", control="control", lazy="control", absent="control")
+    panel = panel_by_role(teacher="teacher", control="control", lazy="control", absent="control")
     found = read(tmp_path, [*grid("teacher", "control"), ("lazy", "p0", "question 0", "hm")], panel)
     assert found.models == ("teacher", "control")
     assert len(found.prompts) == 10
@@ -203,7 +144,7 @@ def test_the_prompts_that_are_lost_are_counted_with_those_who_lack_them(tmp_path
     found = read(tmp_path, rows)
     assert len(found.prompts) == 19
     assert found.notes == ("2 further prompts are left out: answered by too few models",)
-    panel = panel_of(teacher="teacher", control="control", third="control")
+    panel = panel_by_role(teacher="teacher", control="control", third="control")
     rows += [row for row in grid("third", prompts=20) if row[1] not in {"p3", "p4"}]
     found = read(tmp_path, rows, panel)
     assert len(found.prompts) == 18
@@ -225,7 +166,7 @@ def test_models_that_nobody_named_are_counted_and_not_read(tmp_path: Path) -> No
 
 
 def test_a_suspect_of_the_panel_that_is_not_asked_about_is_not_read(tmp_path: Path) -> None:
-    panel = panel_of(teacher="teacher", one="suspect", two="suspect", control="control")
+    panel = panel_by_role(teacher="teacher", one="suspect", two="suspect", control="control")
     rows = [*grid("teacher", "control", "one"), *grid("two", prompts=1)]
     assert read(tmp_path, rows, panel, ["one"]).models == ("teacher", "one", "control")
     assert read(tmp_path, rows, panel, ["two"]).uncovered == {"two": 1}
@@ -241,80 +182,6 @@ def test_rows_without_a_model_or_an_id_are_counted(tmp_path: Path) -> None:
     found = read(tmp_path, [*grid("teacher", "control"), *extra])
     assert found.notes == ("3 rows are left out: without a model or a prompt_id",)
     assert len(found.texts) == 20
-
-
-def test_any_spelling_of_the_columns_types_is_read(tmp_path: Path) -> None:
-    rows = [(model, n, f"question {n}", f"{model} on {n}") for n in range(3) for model in ("teacher", "control")]
-    plain = table(rows)
-    coded = plain.set_column(1, "prompt_id", plain["prompt_id"].cast(pa.string()).dictionary_encode())
-    for name in ("model", "prompt"):
-        place = coded.column_names.index(name)
-        coded = coded.set_column(place, name, coded[name].dictionary_encode())
-    wide = plain.set_column(0, "model", plain["model"].cast(pa.large_string()))
-    wide = wide.set_column(3, "response", wide["response"].cast(pa.string_view()))
-    small = plain.set_column(1, "prompt_id", plain["prompt_id"].cast(pa.uint8())).select(
-        ["response", "prompt", "model", "prompt_id"]
-    )
-    wanted = shown(read(tmp_path, plain))
-    assert wanted[0] == ("0", "teacher", "teacher on 0")
-    for other in (coded, wide, small):
-        assert shown(read(tmp_path, other.append_column("dataset", pa.nulls(len(rows))))) == wanted
-
-
-def test_several_files_and_a_folder_are_read_as_one(tmp_path: Path) -> None:
-    for number, model in enumerate(("teacher", "control")):
-        pq.write_table(table(grid(model)), tmp_path / f"{number}.parquet")
-    apart = read_outputs([str(tmp_path / "0.parquet"), str(tmp_path / "1.parquet")], PANEL, [])
-    whole = read_outputs([str(tmp_path)], PANEL, [])
-    assert shown(apart) == shown(whole)
-    assert models_in([str(tmp_path)]) == {"teacher": 10, "control": 10}
-
-
-def test_a_dataset_of_ours_is_read_by_its_teachers_and_mixes_with_a_file(
-    tmp_path: Path, completion: Callable[..., Completion]
-) -> None:
-    rows = [
-        completion(
-            prompt_id=f"p{n}",
-            messages=[("system", "Be brief."), ("user", f"question {n}")],
-            response=f"sample {sample} of {n}",
-            sample_index=sample,
-            teacher="x",
-        )
-        for n in range(10)
-        for sample in (1, 0)
-    ]
-    dataset = dataset_of(tmp_path / "set", rows)
-    pq.write_table(table(grid("teacher", "control")), tmp_path / "outputs.parquet")
-    assert is_dataset(dataset)
-    assert not is_dataset(str(tmp_path / "outputs.parquet"))
-    uris = [str(tmp_path / "outputs.parquet"), dataset]
-    assert models_in(uris) == {"teacher": 10, "control": 10, "x": 20}
-    found = read_outputs(uris, PANEL, ["x"])
-    assert found.notes == ()
-    assert found.models == ("teacher", "control", "x")
-    assert shown(found)[:4] == [
-        *[("p0", "teacher", "teacher on 0"), ("p0", "control", "control on 0")],
-        *[("p0", "x", "sample 0 of 0"), ("p0", "x", "sample 1 of 0")],
-    ]
-
-
-def test_a_file_of_a_dataset_is_refused_as_its_seal_lies_beside_it(
-    tmp_path: Path, completion: Callable[..., Completion]
-) -> None:
-    dataset = dataset_of(tmp_path / "set", [completion()])
-    [file] = Path(dataset, "completions").glob("*.parquet")
-    with pytest.raises(ConfigError, match="is a file of a dataset; name the dataset's folder"):
-        read_outputs([str(file)], PANEL, [])
-
-
-def test_text_that_is_no_utf_8_is_mended_and_counted(tmp_path: Path) -> None:
-    content = table(grid("teacher", "control", prompts=2))
-    broken = pa.array([b"caf\xe9 noir", b"fine", b"fine", b"also \xff"], pa.binary())
-    content = content.set_column(3, "response", pa.Array.from_buffers(pa.string(), 4, broken.buffers()))
-    found = read(tmp_path, content)
-    assert found.texts == ["caf\ufffd noir", "fine", "fine", "also \ufffd"]
-    assert found.notes == ("2 texts are no valid UTF-8: U+FFFD stands where it was broken",)
 
 
 def test_hostile_and_foreign_and_endless_texts_come_as_they_are(tmp_path: Path) -> None:
@@ -337,7 +204,7 @@ def test_hostile_and_foreign_and_endless_texts_come_as_they_are(tmp_path: Path) 
     [
         (grid("one", "two"), PANEL, "no model of the panel is left to compare with; found no response of a model that"),
         (grid("control"), PANEL, "no teacher is left to compare with; .* teachers answered teacher: 0; add their"),
-        (grid("control", "teacher"), panel_of(control="control"), "panel: has no teacher; give the models"),
+        (grid("control", "teacher"), panel_by_role(control="control"), "panel: has no teacher; give the models"),
         (
             [*grid("teacher", prompts=2), ("control", "p9", "question 9", "c")],
             PANEL,
@@ -345,7 +212,7 @@ def test_hostile_and_foreign_and_endless_texts_come_as_they_are(tmp_path: Path) 
         ),
         (
             [*grid("a", "b", prompts=40), *grid("teacher", prompts=2)],
-            panel_of(a="control", b="control", teacher="teacher"),
+            panel_by_role(a="control", b="control", teacher="teacher"),
             "of the 40 prompts that the most complete models answer, teachers answered teacher: 2",
         ),
     ],
@@ -358,65 +225,10 @@ def test_where_nothing_is_left_to_compare_it_says_what_there_was(
 
 
 def test_without_the_need_for_a_teacher_none_is_asked_for(tmp_path: Path) -> None:
-    found = read(tmp_path, grid("control", "teacher"), panel_of(control="control"), ["teacher"], needs_teacher=False)
+    found = read(
+        tmp_path, grid("control", "teacher"), panel_by_role(control="control"), ["teacher"], needs_teacher=False
+    )
     assert found.models == ("control", "teacher")
-
-
-@pytest.mark.parametrize(
-    ("column", "values", "said"),
-    [
-        ("prompt_id", pa.array([1.0, 2.0]), "column 'prompt_id' is double, and text or whole numbers was wanted"),
-        ("response", pa.array([1, 2]), "column 'response' is int64, and text was wanted"),
-        ("response", pa.array([["a"], ["b"]]), "column 'response' is list"),
-        ("response", pa.array([b"a", b"b"]), "column 'response' is binary"),
-        ("model", pa.nulls(2), "column 'model' is null, and text was wanted"),
-        ("prompt", pa.array([True, False]), "column 'prompt' is bool"),
-        ("sample_index", pa.array(["0", "1"]), "column 'sample_index' is string, and whole numbers was wanted"),
-        ("sample_index", pa.array([2**64 - 1, 0], pa.uint64()), "column 'sample_index' can't be read as whole numbers"),
-    ],
-)
-def test_a_column_of_another_type_is_refused_by_name(tmp_path: Path, column: str, values: pa.Array, said: str) -> None:
-    content = table(grid("teacher", prompts=2))
-    content = content.drop_columns(column) if column in content.column_names else content
-    message = refused(tmp_path, content.append_column(column, values))
-    assert said in message
-    assert message.endswith("cast it")
-
-
-def test_missing_and_doubled_columns_are_named(tmp_path: Path) -> None:
-    content = table(grid("teacher")).rename_columns(["generator", "prompt_id", "instruction", "response"])
-    message = refused(tmp_path, content)
-    assert "lacks the columns model, prompt; found generator, prompt_id, instruction, response" in message
-    doubled = pa.Table.from_arrays([*table(grid("teacher")).columns, pa.nulls(10)], [*"abcd", "a"])
-    doubled = doubled.rename_columns(["model", "prompt_id", "prompt", "response", "response"])
-    assert "has the column 'response' 2 times" in refused(tmp_path, doubled)
-
-
-def test_what_is_no_parquet_or_empty_or_not_there_is_refused(tmp_path: Path) -> None:
-    assert "holds no row" in refused(tmp_path, table([]).cast(table(grid("a")).schema))
-    (tmp_path / "outputs.csv").write_text("model,prompt_id,prompt,response\n")
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "nothing.parquet").write_bytes(b"")
-    for name, said in {
-        "outputs.csv": "is no readable Parquet file",
-        "nothing.parquet": "is no readable Parquet file",
-        "empty": "holds neither",
-        "none.parquet": "is not there",
-    }.items():
-        with pytest.raises(ConfigError, match=said):
-            read_outputs([str(tmp_path / name)], PANEL, [])
-    with pytest.raises(ConfigError, match="can't be opened"):
-        models_in(["nowhere://outputs.parquet"])
-
-
-def test_a_file_that_is_cut_off_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "outputs.parquet"
-    pq.write_table(table(grid("teacher", "control", prompts=2000)), path, compression="none")
-    content = bytearray(path.read_bytes())
-    content[4 : len(content) // 2] = b"\xff" * (len(content) // 2 - 4)
-    path.write_bytes(content)
-    with pytest.raises(ConfigError, match="can't be read"):
-        read_outputs([str(path)], PANEL, [])
 
 
 MODELS = ("teacher", "control", "third", "stray")
@@ -457,7 +269,7 @@ def test_what_is_read_is_what_plain_python_reads(
         for _ in range(count)
     ]
     wanted = _told(rows)
-    panel = panel_of(teacher="teacher", control="control", third="control")
+    panel = panel_by_role(teacher="teacher", control="control", third="control")
     content = table([(m, i, p, r) for m, i, p, _, r in rows], sample_index=[row[3] for row in rows])
     try:
         found = read(tmp_path_factory.mktemp("random"), content, panel)
@@ -471,34 +283,6 @@ def test_what_is_read_is_what_plain_python_reads(
     assert texts == {(id_, model): wanted[id_, model] for id_ in found.prompt_ids for model in found.models}
     assert Counter(found.prompt_no.tolist()).keys() == set(range(len(found.prompts)))
     assert np.lexsort((found.model_no, found.prompt_no)).tolist() == list(range(len(found.texts)))
-
-
-def test_suspects_are_those_asked_for_else_the_panels_else_the_unknown() -> None:
-    panel = panel_of(teacher="teacher", one="suspect", two="suspect")
-    present = {"teacher": 5, "one": 5, "new": 5, "newer": 5}
-    assert suspects_of(["new", "teacher", "new"], panel, present) == ("new", "teacher")
-    assert suspects_of([], panel, present) == ("one", "two")
-    assert suspects_of([], PANEL, {"teacher": 5, "new": 5, "newer": 5}) == ("new", "newer")
-    assert suspects_of([], panel, {"teacher": 5, "new": 5}) == ("new",)
-
-
-@pytest.mark.parametrize(
-    ("asked", "present", "said"),
-    [
-        (["vicunna-7b"], ["teacher", "Vicuna-7b"], "is not in OUTPUTS; .* did you mean Vicuna-7b"),
-        (["control"], ["teacher", "new"], "is in the panel, but has no response in OUTPUTS"),
-        ([], ["teacher", "control"], "nobody to ask about, .* name one or more of teacher, control"),
-        (["\x1b[2J"], ["teacher"], "⟨U\\+001B⟩"),
-    ],
-)
-def test_a_suspect_that_can_t_be_is_told_with_those_that_can(asked: list[str], present: list[str], said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
-        suspects_of(asked, PANEL, dict.fromkeys(present, 1))
-
-
-def test_suspects_of_the_panel_without_a_response_are_told() -> None:
-    with pytest.raises(ConfigError, match="its suspects one have no response in OUTPUTS; the models there are teacher"):
-        suspects_of([], panel_of(teacher="teacher", one="suspect"), {"teacher": 1})
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="shared/data is not here: outputs of real models")

@@ -3,29 +3,13 @@
 from typing import Any
 
 import pytest
+from lineage_texts import figures_of
 
 from tutelage.audit.lineage.matches import Match
 from tutelage.audit.lineage.result import VERDICTS, Verdict
-from tutelage.audit.lineage.verdict import Decision, Figures, decide
+from tutelage.audit.lineage.verdict import Decision, decide
 
 TAUGHT, SAME, MAKER, NOT, UNDER = VERDICTS
-CLEAR = Figures(
-    prompts=200,
-    least_prompts=50,
-    leading="aurora",
-    p_adjusted=0.001,
-    nominal=0.05,
-    candidates=("aurora",),
-    most_alike=("aurora",),
-    nearest="aurora-large",
-    same_model=False,
-    same_model_family="aurora",
-    own_maker=False,
-    nearer_than_makers_models=False,
-    matches=(Match("Against 9 controls, p is 0.010.", True),),
-    withheld=None,
-    students_seen=0.9,
-)
 # In order of precedence: each case has all that follows it against it as well.
 ROWS: dict[str, tuple[dict[str, Any], Verdict, str | None, str]] = {
     "too few prompts": ({"prompts": 49}, UNDER, None, "49 prompts"),
@@ -43,7 +27,7 @@ ROWS: dict[str, tuple[dict[str, Any], Verdict, str | None, str]] = {
 
 
 def decided(**changed: Any) -> Decision:
-    return decide(CLEAR._replace(**changed))
+    return decide(figures_of("aurora", **changed))
 
 
 @pytest.mark.parametrize("row", ROWS)
@@ -87,7 +71,7 @@ def test_the_same_model_of_no_family_is_attributed_to_none() -> None:
 
 def test_a_match_that_holds_is_told_and_one_that_fails_is_explained() -> None:
     assert "Against 9 controls, p is 0.010." in decided().reasons
-    failed = decided(matches=(*CLEAR.matches, Match("Of its era p is 0.4.", False)))
+    failed = decided(matches=(*figures_of("aurora").matches, Match("Of its era p is 0.4.", False)))
     assert "Against 9 controls, p is 0.010." not in failed.reasons
     assert "capability, era or base" in failed.reasons[-1]
 
