@@ -9,9 +9,9 @@ import yaml
 from tutelage.pipelines.dataset_facts import DatasetFacts, dataset_license, read_facts
 from tutelage.pipelines.dataset_files import COMPLETIONS_FILES, DECISIONS_FILE, LICENSE_FILE, POLICY_FILE, RECEIPT_FILE
 from tutelage.pipelines.license_page import license_section
-from tutelage.pipelines.markdown import counted, one_line, plain, table
 from tutelage.pipelines.storage import Folder
 from tutelage.schemas.manifest import SealedTerms
+from tutelage.schemas.markdown import counted, one_line, plain, table
 from tutelage.schemas.receipt import HELD_OUT, KEPT, SPLITS, TRAIN, Receipt, parse_receipt
 from tutelage.schemas.rows import OUTCOMES
 

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from tutelage.pipelines.config_file import Names, Section, Uri, Uris, check_config, read_config, schema_of
 from tutelage.schemas.canonical import canonical_json
+from tutelage.schemas.config_file import Names, Section, Uri, Uris, check_config, read_config, schema_of
 from tutelage.schemas.errors import ConfigError
 from tutelage.schemas.terms_resolution import Override, Policy
 

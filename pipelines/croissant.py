@@ -8,10 +8,10 @@ import pyarrow as pa
 
 from tutelage.pipelines.dataset_facts import DatasetFacts, dataset_license, read_facts
 from tutelage.pipelines.dataset_files import COMPLETIONS_FILES, LICENSE_FILE, RECEIPT_FILE
-from tutelage.pipelines.markdown import one_line
 from tutelage.pipelines.storage import Folder
 from tutelage.schemas.contracts import COMPLETIONS
 from tutelage.schemas.manifest import SealedTerms
+from tutelage.schemas.markdown import one_line
 from tutelage.schemas.receipt import parse_receipt
 from tutelage.schemas.version import CODE_VERSION
 

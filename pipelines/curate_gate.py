@@ -11,12 +11,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tutelage.pipelines.curate_policy import TermsPolicy
 from tutelage.pipelines.parents import Parent
 from tutelage.schemas.errors import ConfigError, PolicyRefused
 from tutelage.schemas.manifest import SealedTerms
 from tutelage.schemas.receipt import TeacherTerms
 from tutelage.schemas.terms_entry import PROMPTS_CHANNEL
+from tutelage.schemas.terms_policy import TermsPolicy
 from tutelage.schemas.terms_register import Register
 from tutelage.schemas.terms_resolution import SealedUse, TeacherFacts, TermsDecision, decide, most_restrictive
 

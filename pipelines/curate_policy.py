@@ -6,11 +6,11 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from tutelage.pipelines.config_file import Names, Section, Uri, Uris, check_config, read_config, schema_of
 from tutelage.schemas.canonical import canonical_json, sha256_hex
+from tutelage.schemas.config_file import Names, Section, Uri, Uris, check_config, read_config, schema_of
 from tutelage.schemas.rows import FINDING_RULES
 from tutelage.schemas.terms_entry import TrainUse
-from tutelage.schemas.terms_resolution import Override, Policy
+from tutelage.schemas.terms_policy import TermsPolicy
 
 POLICY_CONTRACT = "policy/1"
 Outcome = Literal["ok", "truncated", "filtered", "refused", "invalid"]
@@ -89,19 +89,6 @@ class HeldOut(Section):
     share: float = Field(0.1, ge=0, lt=1)
     seed: int = Field(0, ge=0, lt=2**53)
     link_responses_from_words: int = Field(1, ge=1)
-
-
-class TermsPolicy(Section):
-    """What the gate has to know of the student to come; the defaults permit least."""
-
-    distributed: bool = True
-    competes_with_teacher: bool = True
-    overrides: tuple[Override, ...] = ()
-    terms_register: str | None = None
-
-    @property
-    def student(self) -> Policy:
-        return Policy(distributed=self.distributed, competes_with_teacher=self.competes_with_teacher)
 
 
 class CurationPolicy(Section):

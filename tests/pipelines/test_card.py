@@ -11,11 +11,11 @@ import yaml
 from tutelage.pipelines.card import dataset_card
 from tutelage.pipelines.dataset_facts import DatasetLicense, dataset_license, read_facts
 from tutelage.pipelines.license_page import DUTIES, USES, license_page
-from tutelage.pipelines.markdown import LONGEST_TABLE, plain, table
 from tutelage.pipelines.storage import Folder
 from tutelage.pipelines.table_file import TableFile
 from tutelage.schemas.contracts import COMPLETIONS
 from tutelage.schemas.manifest import SealedTerms
+from tutelage.schemas.markdown import LONGEST_TABLE, plain, table
 from tutelage.schemas.rows import Completion
 from tutelage.schemas.terms_entry import TRAIN_USES, Obligation
 from tutelage.schemas.terms_register import Register

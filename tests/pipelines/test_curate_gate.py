@@ -9,7 +9,6 @@ import pytest
 from curate_scene import CurateScene
 
 from tutelage.pipelines.curate_gate import CurateGate, open_curate_gate, stamps_of
-from tutelage.pipelines.curate_policy import TermsPolicy
 from tutelage.pipelines.parents import open_parents
 from tutelage.pipelines.run_record import write_runs
 from tutelage.pipelines.seal import seal
@@ -18,6 +17,7 @@ from tutelage.schemas.canonical import sha256_hex
 from tutelage.schemas.contracts import COMPLETIONS, table_of
 from tutelage.schemas.errors import ConfigError, PolicyRefused
 from tutelage.schemas.rows import Completion
+from tutelage.schemas.terms_policy import TermsPolicy
 
 MakeRow = Callable[..., Completion]
 TODAY = date(2026, 11, 25)
