@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import fnmatch
+import functools
 import json
 import os
 import socket
@@ -14,9 +15,12 @@ from typing import IO, Any
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from tutelage.schemas.errors import DatasetHeld, StorageError
+from tutelage.schemas.errors import DatasetHeld
+from tutelage.schemas.storage_errors import storage_errors as refused_writes
 
 LOCK = ".lock"
+
+storage_errors = functools.partial(refused_writes, safe="what was journaled before is safe")
 
 
 class Folder:
@@ -169,22 +173,6 @@ class Folder:
         except (ValueError, KeyError, TypeError):
             who = "another process"
         return f"{self.uri}: held by {who}; {advice}, or choose another output"
-
-
-@contextlib.contextmanager
-def storage_errors(path: str) -> Iterator[None]:
-    """Turns a refused write (full disk, no permission) into a StorageError that says what is safe and what to do."""
-    try:
-        yield
-    except OSError as error:
-        # Without a number it is no refusal but, say, Arrow's word for a damaged page: room on the disk would not help.
-        refused = error.errno is not None or isinstance(error, PermissionError)
-        if not refused or isinstance(error, FileNotFoundError | ConnectionError):
-            raise
-        raise StorageError(
-            f"{path}: {error.strerror or error}; what was journaled before is safe. "
-            "Make room or mend the permission, then run the same command again"
-        ) from error
 
 
 def _dead_on_this_host(text: str) -> bool:

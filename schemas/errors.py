@@ -9,7 +9,8 @@ TutelageError (1)
 │   └── HarvestStopped    the same, midway; carries the report of what was sealed (pipelines/harvest.py)
 ├── StorageError (1)      a folder or object store refused a write (full disk, no permission)
 ├── DatasetHeld (1)       another run holds the output folder
-└── QueryStopped (1)      a query ran into its time or memory limit (audit/sql_query.py)
+├── QueryStopped (1)      a query ran into its time or memory limit (audit/sql_query.py)
+└── TrainingStopped (1)   a training came to a loss that is no number; nothing was changed by it (train/loop.py)
 
 Data failures never raise: they become rows. These are for broken contracts and unusable surroundings.
 """
@@ -46,6 +47,10 @@ class StorageError(TutelageError):
 
 
 class DatasetHeld(TutelageError):
+    pass
+
+
+class TrainingStopped(TutelageError):
     pass
 
 

@@ -77,8 +77,9 @@ class Mix(Section):
 
 
 class Data(Section):
-    """How a row becomes tokens. `chat` uses the tokenizer's chat template, or the file `chat_template`; `plain` puts the
-    messages before the response, apart by blank lines. A row of more than max_tokens is cut at its end, or dropped."""
+    """How a row becomes tokens. `chat` uses the tokenizer's chat template, or the file `chat_template`; `plain` puts
+    the messages before the response, apart by blank lines. A row of more than max_tokens is cut at its end, or
+    dropped."""
 
     template: Literal["chat", "plain"] = "chat"
     chat_template: Uri | None = None
@@ -192,8 +193,8 @@ class TrainConfig(Section):
     def _packs_hold_rows(self) -> "TrainConfig":
         if self.data.max_tokens > self.training.pack_tokens:
             raise ValueError(
-                f"data.max_tokens is {self.data.max_tokens}, training.pack_tokens {self.training.pack_tokens}: a row has "
-                "to fit into a pack; raise training.pack_tokens or lower data.max_tokens"
+                f"data.max_tokens is {self.data.max_tokens}, training.pack_tokens {self.training.pack_tokens}: a row "
+                "has to fit into a pack; raise training.pack_tokens or lower data.max_tokens"
             )
         if not math.isfinite(self.training.epochs):
             raise ValueError("training.epochs is not finite; name a number")

@@ -1,0 +1,82 @@
+"""Two processes that train one student over gloo: `ranked(tmp_path, "ddp")` runs this file once a rank."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+STEPS = 4
+LENGTHS = [5, 17, 3, 40, 11, 29, 8, 60, 22]
+
+
+def ranked(folder: Path, parallel: str, world: int = 2) -> list[dict[str, Any]]:
+    """What each rank reports: losses, norms, and a sum over its weights after the last step."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    ranks = []
+    for rank in range(world):
+        surroundings = {
+            **os.environ,
+            "RANK": str(rank),
+            "LOCAL_RANK": str(rank),
+            "WORLD_SIZE": str(world),
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(port),
+            "OMP_NUM_THREADS": "1",
+        }
+        command = [sys.executable, __file__, str(folder / f"rank-{rank}.json"), parallel]
+        ranks.append(subprocess.Popen(command, env=surroundings, stderr=subprocess.PIPE, text=True))
+    for rank in ranks:
+        _, errors = rank.communicate(timeout=120)
+        assert rank.returncode == 0, errors
+    return [json.loads((folder / f"rank-{rank}.json").read_text()) for rank in range(world)]
+
+
+def report(parallel: str) -> dict[str, Any]:
+    """One rank's steps: three packs a step, so that two ranks have unequal work, and the last step has one."""
+    import torch
+    from tiny_student import TinyRows, tiny_llama
+
+    from tutelage.train.checkpoint import optimizer_tensors, whole
+    from tutelage.train.config import Loss, Optimizer, Training
+    from tutelage.train.loop import Learner
+    from tutelage.train.parallel import join_ranks, leave_ranks, shard
+    from tutelage.train.taught import Taught
+
+    torch.set_num_threads(1)
+    ranks = join_ranks()
+    rows = TinyRows(LENGTHS)
+    taught = Taught(tiny_llama(), Loss()).train()
+    if parallel == "fsdp2" and ranks.world > 1:
+        shard(taught, taught.layers, ranks)
+    learner = Learner(
+        taught,
+        rows,
+        optimizer=Optimizer(),
+        training=Training(pack_tokens=256, parallel=parallel),  # type: ignore[arg-type]
+        ranks=ranks,
+    )
+    steps = [rows.packs(range(4), [4, 5], [6, 7, 8])] * (STEPS - 1) + [rows.packs(range(5))]
+    reports = [learner.step(packs, 1e-2) for packs in steps]
+    held_out = learner.evaluate(rows.packs([0, 1], [2, 3], [4]), rows)[0]
+    weights = {name: whole(parameter).double().sum().item() for name, parameter in taught.named_parameters()}
+    moments = optimizer_tensors(learner.optimizer, dict(taught.named_parameters()))
+    leave_ranks()
+    return {
+        "losses": [step.loss for step in reports],
+        "norms": [step.gradient_norm for step in reports],
+        "held_out": held_out,
+        "weights": weights,
+        "moments": {name: moments[name].double().sum().item() for name in sorted(moments)},
+    }
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parent))
+    Path(sys.argv[1]).write_text(json.dumps(report(sys.argv[2])))

@@ -1,0 +1,23 @@
+"""Two ranks over gloo come to what one comes to: losses, norms, weights, and the optimizer's moments."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rank_scene import ranked, report
+
+
+@pytest.fixture(scope="module")
+def alone() -> dict[str, Any]:
+    return report("ddp")
+
+
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp2"])
+def test_two_ranks_are_one(parallel: str, alone: dict[str, Any], tmp_path: Path) -> None:
+    first, second = ranked(tmp_path, parallel)
+    assert first == second
+    assert first["losses"] == pytest.approx(alone["losses"], abs=1e-5)
+    assert first["norms"] == pytest.approx(alone["norms"], rel=1e-4)
+    assert first["held_out"] == pytest.approx(alone["held_out"], abs=1e-5)
+    assert first["weights"] == pytest.approx(alone["weights"], abs=2e-3)
+    assert first["moments"] == pytest.approx(alone["moments"], abs=2e-3)

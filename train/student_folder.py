@@ -1,0 +1,48 @@
+"""The student's folder while it is being made: who holds it, and where its parts lie."""
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tutelage.schemas.errors import DatasetHeld
+from tutelage.schemas.storage_errors import storage_errors
+
+RUN, CARD, TRAINING_ROWS, EVALUATION = "run.json", "README.md", "training_rows.parquet", "evaluation.json"
+CHECKPOINTS, TOKENS, ROW_LOG, NON_FINITE = "checkpoints", "tokens", "checkpoints/rows.log", "nonfinite.json"
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keeps a second run out while the body runs; raises DatasetHeld where one is in. The lock dies with its holder."""
+    with storage_errors(str(folder)):
+        folder.mkdir(parents=True, exist_ok=True)
+        stream = (folder / ".lock").open("a+")
+    with stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            stream.seek(0)
+            raise DatasetHeld(
+                f"{folder}: process {stream.read().strip() or 'unknown'} trains into it; wait for it, or stop it, or "
+                "name another output.folder"
+            ) from None
+        stream.truncate(0)
+        stream.write(str(os.getpid()))
+        stream.flush()
+        yield
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Replaces the file at once, or leaves it as it was."""
+    unfinished = path.with_name(f"{path.name}.unfinished")
+    with storage_errors(str(path)):
+        with unfinished.open("w", encoding="utf-8") as stream:
+            json.dump(content, stream, indent=2, ensure_ascii=False, sort_keys=True)
+            stream.write("\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+        unfinished.replace(path)
