@@ -51,8 +51,8 @@ def use_packed_attention(model: Any) -> None:
         model.set_attn_implementation(IMPLEMENTATION)
     except (ValueError, NotImplementedError, AttributeError) as error:
         raise ConfigError(
-            f"{type(model).__name__}: its attention can't be exchanged ({error}), so packed rows would see one another; choose "
-            "a base whose attention goes through transformers' AttentionInterface (Llama, Qwen, Mistral, Gemma)"
+            f"{type(model).__name__}: its attention can't be exchanged ({error}), so packed rows would see one "
+            "another; choose a base whose attention goes through transformers' AttentionInterface (Llama, Qwen, Mistral, Gemma)"
         ) from error
 
 

@@ -4,7 +4,6 @@ A checkpoint is a folder of safetensors and JSON. It is written beside, every by
 then renamed: what is half written has another name, and what was damaged later no longer has its checksums.
 """
 
-import hashlib
 import json
 import os
 import shutil
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 
 from tutelage.schemas.errors import ConfigError
 from tutelage.schemas.storage_errors import storage_errors
+from tutelage.train.whole_file import sha256_of
 
 CHECKSUMS, STATE, WEIGHTS, OPTIMIZER = "checksums.json", "state.json", "weights.safetensors", "optimizer.safetensors"
 BEST = "best"
@@ -35,7 +35,7 @@ def save(folder: Path, name: str, checkpoint: Checkpoint, kept: int | None = Non
     """Writes `folder/name`; with `kept`, the oldest of more than so many steps' checkpoints go. Raises StorageError
     where the disk is full: what was there before is whole."""
     unfinished = folder / f".{name}.unfinished"
-    with storage_errors(str(folder / name)):
+    with storage_errors(str(folder / name), "the checkpoints before it are whole"):
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True)
         try:
@@ -72,7 +72,7 @@ def damage(folder: Path) -> str | None:
         if STATE not in sums or WEIGHTS not in sums:
             return f"{CHECKSUMS} does not list {STATE} and {WEIGHTS}"
         for name, digest in sums.items():
-            if _sha256(folder / name) != digest:
+            if sha256_of(folder / name) != digest:
                 return f"{name} is not what was saved"
     except (OSError, ValueError, AttributeError) as error:
         return str(error)
@@ -156,12 +156,7 @@ def _replace(unfinished: Path, final: Path) -> None:
 def _synced_sha256(path: Path) -> str:
     with path.open("rb") as stream:
         os.fsync(stream.fileno())
-    return _sha256(path)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return sha256_of(path)
 
 
 def _differences(place: str, found: Any, wanted: Any) -> list[str]:

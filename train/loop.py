@@ -178,8 +178,8 @@ class Learner:
         self._dump(NonFinite(self.step_number, loss, norm, rows))
         raise TrainingStopped(
             f"step {self.step_number}: the loss is {loss} and the gradient's norm {norm}; no weight was changed, and "
-            "the rows of that step are in nonfinite.json. Look at them, lower optimizer.learning_rate, or go on from an "
-            "earlier checkpoint with another seed"
+            "the rows of that step are in nonfinite.json. Look at them, lower optimizer.learning_rate, or go on from "
+            "an earlier checkpoint with another seed"
         )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from tutelage.schemas.errors import DatasetHeld
 from tutelage.schemas.storage_errors import storage_errors
+from tutelage.train.whole_file import replacing
 
 RUN, CARD, TRAINING_ROWS, EVALUATION = "run.json", "README.md", "training_rows.parquet", "evaluation.json"
 CHECKPOINTS, TOKENS, ROW_LOG, NON_FINITE = "checkpoints", "tokens", "checkpoints/rows.log", "nonfinite.json"
@@ -38,11 +39,5 @@ def held(folder: Path) -> Iterator[None]:
 
 def write_json(path: Path, content: Any) -> None:
     """Replaces the file at once, or leaves it as it was."""
-    unfinished = path.with_name(f"{path.name}.unfinished")
-    with storage_errors(str(path)):
-        with unfinished.open("w", encoding="utf-8") as stream:
-            json.dump(content, stream, indent=2, ensure_ascii=False, sort_keys=True)
-            stream.write("\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        unfinished.replace(path)
+    with replacing(path) as stream:
+        stream.write(json.dumps(content, indent=2, ensure_ascii=False, sort_keys=True).encode() + b"\n")
