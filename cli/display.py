@@ -68,7 +68,7 @@ def display() -> Iterator["Watcher"]:
                 "429s": f"{counts['throttled']:,}",
                 "tokens": f"{counts['prompt_tokens'] + counts['completion_tokens']:,}",
                 "USD": f"{counts['cost_pico_usd'] / 1e12:,.4f}",
-                "left": "-" if left is None or done >= planned else _duration(left),
+                "left": "-" if left is None or done >= planned else duration(left),
             }
 
     if not console.is_terminal:
@@ -106,7 +106,7 @@ def _table(rows: list[dict[str, str]]) -> Any:
     return table
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -100,6 +100,43 @@ def curate(
 
 
 @app.command()
+def train(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A training config (YAML); docs/train.md has one.")],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be trained, packed and needed; loads no weight.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Distil a student from a curated set whose terms allow it. The same command goes on where a run was stopped."""
+    from tutelage.cli.train import run_train
+
+    raise typer.Exit(run_train(config, dry_run, as_json))
+
+
+@app.command()
+def evaluate(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="An evaluation config (YAML).")],
+    as_json: AsJson = False,
+) -> None:
+    """Put teacher, student and untaught base side by side on the held-out rows."""
+    from tutelage.cli.evaluate import run_evaluate
+
+    raise typer.Exit(run_evaluate(config, as_json))
+
+
+@app.command()
+def trace(
+    student: Annotated[Path, typer.Argument(metavar="STUDENT", help="A student's folder.")],
+    row: Annotated[str | None, typer.Option(help="Did this row teach it? Its id, or how it begins.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say which rows, teachers and terms are in a student, and which of the rows were withdrawn since."""
+    from tutelage.cli.trace import show_trace
+
+    raise typer.Exit(show_trace(student, row, as_json))
+
+
+@app.command()
 def prove(dataset: Dataset, row_id: Annotated[str, typer.Argument(metavar="ROW_ID")]) -> None:
     """Print one row's proof as JSON; docs/verify_proof.py checks it with the standard library alone."""
     from tutelage.pipelines.prove import prove as prove_row

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from tutelage.cli import display as module
-from tutelage.cli.display import LINE_EVERY_S, RATE_OVER_S, _duration, _Rate, _table, display
+from tutelage.cli.display import LINE_EVERY_S, RATE_OVER_S, duration, _Rate, _table, display
 from tutelage.pipelines.plan import Plan, TeacherPlan
 
 
@@ -51,7 +51,7 @@ LANE = lane(
     [(0, "0:00"), (59.9, "0:59"), (60, "1:00"), (3599, "59:59"), (3600, "1:00:00"), (360_061, "100:01:01")],
 )
 def test_a_time_left_reads_as_a_clock(seconds: float, shown: str) -> None:
-    assert _duration(seconds) == shown
+    assert duration(seconds) == shown
 
 
 def test_a_rate_is_of_the_last_seconds_only(clock: Clock) -> None:

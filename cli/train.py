@@ -1,0 +1,89 @@
+"""`tutelage train`: the gate, then the training, with its display; `--dry-run` shows what would be trained."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from tutelage.train.config import TrainConfig
+    from tutelage.train.run import Trained
+
+
+def run_train(config_path: Path, dry_run: bool, as_json: bool) -> int:
+    from tutelage.train.config import load_train_config
+
+    config = load_train_config(config_path)
+    if dry_run:
+        return _show_preview(config, as_json)
+    trained = train_config(config)
+    if _leads():
+        _print(trained, as_json)
+    return 0
+
+
+def train_config(config: "TrainConfig") -> "Trained":
+    """The gate comes first, before a weight is loaded."""
+    from tutelage.cli.train_display import display
+    from tutelage.pipelines.train_gate import open_train_gate
+
+    today = datetime.now(UTC).date()
+    permit = open_train_gate(config.dataset, config.student.name, config.policy, today)
+    for note in permit.notes if _leads() else ():
+        typer.echo(f"note: {note}", err=True)
+    from tutelage.train.run import train  # torch takes seconds to import
+
+    with display(_leads()) as watcher:
+        return train(config, permit, watcher)
+
+
+def _show_preview(config: "TrainConfig", as_json: bool) -> int:
+    from tutelage.cli.main import print_json
+    from tutelage.cli.train_preview import print_preview
+    from tutelage.pipelines.train_gate import open_train_gate
+    from tutelage.train.preview import preview
+
+    today = datetime.now(UTC).date()
+    permit = open_train_gate(config.dataset, config.student.name, config.policy, today)
+    found = preview(config, permit)
+    if as_json:
+        print_json(found.to_json())
+    else:
+        print_preview(found)
+    return 0
+
+
+def _print(trained: "Trained", as_json: bool) -> None:
+    from tutelage.cli.main import print_json
+
+    if as_json:
+        print_json(
+            {
+                "student": trained.folder,
+                "finished": trained.finished,
+                "steps": trained.steps,
+                "exported_step": trained.exported_step if trained.finished else None,
+                "loss": trained.loss,
+                "held_out": [{"step": step, "loss": loss} for step, loss in trained.held_out_losses],
+                "notes": list(trained.notes),
+            }
+        )
+        return
+    if not trained.finished:
+        typer.echo(f"stopped   after step {trained.steps}, with a checkpoint; run the same command to go on")
+        return
+    if trained.loss is not None:
+        typer.echo(f"steps     {trained.steps:,}, the last one's loss {trained.loss:.4f} nats a token")
+    if trained.held_out_losses:
+        first, best = trained.held_out_losses[0][1], min(loss for _, loss in trained.held_out_losses)
+        typer.echo(f"held out  {first:.4f} untaught, {best:.4f} at its best (step {trained.exported_step:,}: exported)")
+    typer.echo(f"student   {trained.folder}: transformers and vLLM load it as it is; README.md is its card")
+    typer.echo(f"why       {trained.folder}/run.json and training_rows.parquet; tutelage trace {trained.folder}")
+
+
+def _leads() -> bool:
+    """Under torchrun, one process speaks."""
+    import os
+
+    return os.environ.get("RANK", "0") == "0"

@@ -1,0 +1,129 @@
+"""The end of a run: from trained weights to the student's folder, with the record of what taught it.
+
+The record is written last: a folder with run.json holds a whole student.
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from tutelage.schemas.permit import Permit
+from tutelage.schemas.receipt import TRAIN
+from tutelage.schemas.rows import TrainingRow
+from tutelage.train import checkpoint as checkpoints
+from tutelage.train.bases import describe
+from tutelage.train.card import write_card
+from tutelage.train.config import TrainConfig
+from tutelage.train.held_out_rows import Dataset
+from tutelage.train.new_record import new_run_record
+from tutelage.train.parallel import Ranks
+from tutelage.train.row_log import readings
+from tutelage.train.run_record import write_run_record
+from tutelage.train.save import save_student
+from tutelage.train.student_folder import EVALUATION, REPORT, ROW_LOG, TRAINING_ROWS
+from tutelage.train.taught import Taught
+from tutelage.train.templates import template_of
+from tutelage.train.token_store import TokenStore
+from tutelage.train.training_rows import write_training_rows
+
+
+class Finished(NamedTuple):
+    """A run that came to its end: the step whose weights are exported, the loop's state, what it was made of."""
+
+    exported_step: int
+    state: dict[str, Any]
+    identity: dict[str, Any]
+    note: str | None
+
+
+def export(
+    config: TrainConfig,
+    permit: Permit,
+    tokenizer: Any,
+    store: TokenStore,
+    taught: Taught,
+    finished: Finished,
+    folder: Path,
+    ranks: Ranks,
+) -> None:
+    """Every rank has to call it: sharded weights are gathered; the first rank writes."""
+    prefix = "model."
+    weights = {name.removeprefix(prefix): checkpoints.whole(tensor) for name, tensor in taught.state_dict().items()}
+    if not ranks.leads:
+        ranks.wait()
+        return
+    template = template_of(tokenizer, config.data)
+    chat_template = None if config.data.chat_template is None else Path(config.data.chat_template).read_text("utf-8")
+    # What an earlier student's evaluation said is not of this one.
+    for name in (EVALUATION, REPORT):
+        (folder / name).unlink(missing_ok=True)
+    files = save_student(taught.model, tokenizer, folder, chat_template, template.end_of_turn, weights)
+    rows = write_training_rows(folder / TRAINING_ROWS, _training_rows(permit, store, folder, finished.exported_step))
+    state = finished.state
+    record = new_run_record(
+        config,
+        permit,
+        rows,
+        files=files,
+        exported_step=finished.exported_step,
+        base_sha256=finished.identity["base"],
+        base_description=describe(config.student.base),
+        tokenizer_sha256=finished.identity["tokenizer"],
+        chat_template=chat_template or (tokenizer.chat_template if config.data.template == "chat" else None),
+        started_at=state["started_at"],
+        ended_at=datetime.now(UTC).isoformat("T", "seconds"),
+        steps=state["step"],
+        tokens=state["tokens"],
+        trained_tokens=state["trained_tokens"],
+        losses=[(step, loss) for step, loss in state["losses"]],
+        evaluations=state["evaluations"],
+        device=_device(ranks),
+        notes=[*([finished.note] if finished.note else []), *_counted(store)],
+    )
+    write_run_record(folder, record)
+    write_card(folder, record)
+    ranks.wait()
+
+
+def _training_rows(permit: Permit, store: TokenStore, folder: Path, last_step: int) -> Iterator[TrainingRow]:
+    """Readings up to the step whose weights are exported: what came later did not teach them."""
+    terms = _terms_ids(permit.dataset)
+    for position, reading in enumerate(readings(folder / ROW_LOG, last_step)):
+        row = int(reading["row"])
+        row_id = store.row_id(row)
+        yield TrainingRow(
+            position=position,
+            step=int(reading["step"]),
+            row_id=row_id,
+            epoch=int(reading["epoch"]),
+            tokens_trained=int(reading["tokens_trained"]),
+            tokens=int(reading["tokens"]),
+            teacher=store.teachers[store.teacher[row]],
+            terms_id=terms[row_id],
+        )
+
+
+def _terms_ids(dataset: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    known: dict[str, str] = {}  # one string for all rows under the same terms
+    for batch in Dataset(dataset).batches_of(TRAIN, ("row_id", "terms_id")):
+        ids, terms = batch["row_id"].to_pylist(), batch["terms_id"].to_pylist()
+        found.update((row_id, known.setdefault(term, term)) for row_id, term in zip(ids, terms, strict=True))
+    return found
+
+
+def _counted(store: TokenStore) -> list[str]:
+    """What happened to rows on their way in, for the card."""
+    return [
+        f"{store.counts[name]:,} rows were {words}"
+        for name, words in (("truncated", "cut at data.max_tokens"), ("dropped", "longer than it, and left out"))
+        if store.counts.get(name)
+    ]
+
+
+def _device(ranks: Ranks) -> str:
+    name = torch.cuda.get_device_name(ranks.device) if ranks.device.type == "cuda" else "CPU"
+    return f"{ranks.world} x {name}" if ranks.world > 1 else name
