@@ -6,7 +6,7 @@ B batch (1), Q query heads, G key heads, T tokens, D head size.
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -34,7 +34,9 @@ def attend(
         sees(boundaries.cumulative, tokens, window), None, None, tokens, tokens, device=query_BQTD.device.type
     )
     grouped = query_BQTD.shape[1] != key_BGTD.shape[1]
-    found = _compiled_flex()(query_BQTD, key_BGTD, value_BGTD, block_mask=mask, scale=scaling, enable_gqa=grouped)
+    found: Tensor = _compiled_flex()(
+        query_BQTD, key_BGTD, value_BGTD, block_mask=mask, scale=scaling, enable_gqa=grouped
+    )
     return found.transpose(1, 2)
 
 
@@ -61,20 +63,23 @@ def _varlen(
 
     # The kernel wants [T, heads, D].
     query, key, value = (tensor[0].transpose(0, 1).contiguous() for tensor in (query_BQTD, key_BGTD, value_BGTD))
-    found = varlen_attn(
-        query,
-        key,
-        value,
-        boundaries.cumulative,
-        boundaries.cumulative,
-        boundaries.longest,
-        boundaries.longest,
-        scale=scaling,
-        # A position sees itself too, so a window of W reaches W - 1 back.
-        window_size=(-1 if window is None else window - 1, 0),
-        enable_gqa=query_BQTD.shape[1] != key_BGTD.shape[1],
+    found = cast(
+        Tensor,
+        varlen_attn(
+            query,
+            key,
+            value,
+            boundaries.cumulative,
+            boundaries.cumulative,
+            boundaries.longest,
+            boundaries.longest,
+            scale=scaling,
+            # A position sees itself too, so a window of W reaches W - 1 back.
+            window_size=(-1 if window is None else window - 1, 0),
+            enable_gqa=query_BQTD.shape[1] != key_BGTD.shape[1],
+        ),
     )
-    return found[None]  # type: ignore[no-any-return]
+    return found[None]
 
 
 @cache

@@ -131,8 +131,9 @@ def like(parameter: Tensor, value: Tensor) -> Tensor:
     """`value`, laid out as the parameter is: on its device, and in its shards."""
     value = value.to(parameter.device)
     if hasattr(parameter, "device_mesh"):
-        from torch.distributed.tensor import distribute_tensor
+        from torch.distributed.tensor import DTensor, distribute_tensor
 
+        assert isinstance(parameter, DTensor), "only a sharded parameter has a mesh"
         return distribute_tensor(value, parameter.device_mesh, parameter.placements)
     return value.clone()
 

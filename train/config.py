@@ -190,6 +190,15 @@ class TrainConfig(Section):
     output: TrainOutput
 
     @model_validator(mode="after")
+    def _kernels_know_the_loss(self) -> "TrainConfig":
+        if self.training.kernels != "own" and self.loss.needs_logits:
+            raise ValueError(
+                f"training.kernels is {self.training.kernels}, which knows cross-entropy only, and loss.kind is "
+                f"{self.loss.kind}; take training.kernels out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _packs_hold_rows(self) -> "TrainConfig":
         if self.data.max_tokens > self.training.pack_tokens:
             raise ValueError(

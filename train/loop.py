@@ -110,8 +110,8 @@ class Learner:
         self.taught.train()
         if self._shards:
             reshard(self.taught)
-        (loss,) = self.ranks.total(found)
-        return loss, count
+        (total,) = self.ranks.total(found)
+        return total, count
 
     @property
     def _shards(self) -> bool:

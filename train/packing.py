@@ -114,8 +114,8 @@ class PackStream:
             else:
                 left += some
         # Best fit puts the longest first, which would be an order by length.
-        places = np.random.Generator(np.random.PCG64([self._seed, self._at["epoch"], self._at["position"]]))
-        packs = [packs[place] for place in places.permutation(len(packs))]
+        random = np.random.Generator(np.random.PCG64([self._seed, self._at["epoch"], self._at["position"]]))
+        packs = [packs[place] for place in random.permutation(len(packs))]
         following = {"epoch": epoch, "position": position, "carry": [list(item) for item in left], "given": 0}
         return packs, None if last else following
 

@@ -62,7 +62,7 @@ class Ranks(NamedTuple):
         for bucket, flat, work in waiting:
             if work is not None:
                 work.wait()
-            for grad, part in zip(bucket, flat.split([grad.numel() for grad in bucket]), strict=True):
+            for grad, part in zip(bucket, torch.split(flat, [grad.numel() for grad in bucket]), strict=True):
                 grad.copy_(part.view_as(grad))
 
 

@@ -26,6 +26,7 @@ from tutelage.train.config import TrainConfig
 from tutelage.train.export import Finished, export
 from tutelage.train.flops import model_flops_utilisation
 from tutelage.train.isolation import require_isolation
+from tutelage.train.kernels import fused_head
 from tutelage.train.loop import Learner, NonFinite, StepReport
 from tutelage.train.loss_head import warn_of_traps
 from tutelage.train.order import epoch_order
@@ -344,7 +345,7 @@ def _taught(config: TrainConfig, tokenizer: Any, stores: Stores, ranks: Ranks) -
         from tutelage.train.lora import with_lora
 
         model = with_lora(model, config.student.lora)
-    taught = Taught(model, config.loss).to(ranks.device)
+    taught = Taught(model, config.loss, fused_head(training.kernels, ranks.device)).to(ranks.device)
     require_isolation(taught, vocabulary)
     require_plain_head(taught, vocabulary)
     warn_of_traps(config.loss)
@@ -395,7 +396,7 @@ def _stop_signals() -> Iterator[threading.Event]:
 
     def heard(number: int, _: Any) -> None:
         stop.set()
-        signal.signal(number, before[number])
+        signal.signal(number, before[signal.Signals(number)])
 
     before = {number: signal.signal(number, heard) for number in (signal.SIGTERM, signal.SIGINT)}
     try:

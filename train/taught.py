@@ -10,19 +10,20 @@ from tutelage.schemas.errors import ConfigError
 from tutelage.train.attention import boundaries, positions, use_packed_attention
 from tutelage.train.batches import Batch
 from tutelage.train.config import Loss
-from tutelage.train.loss_head import CHUNK_ROWS, head_loss
+from tutelage.train.kernels import SumOfLosses
+from tutelage.train.loss_head import head_loss
 
 HEAD_TOLERANCE = 1e-3
 """Share of the largest logit that our head may differ by: bf16 rounds at 0.4 %, fp32 far below."""
 
 
 class Taught(nn.Module):
-    """`model` is the plain model, or peft's around it."""
+    """`model` is the plain model, or peft's around it. `fused` takes cross-entropy's place in our head."""
 
-    def __init__(self, model: Any, loss: Loss, chunk_rows: int = CHUNK_ROWS) -> None:
+    def __init__(self, model: Any, loss: Loss, fused: SumOfLosses | None = None) -> None:
         super().__init__()
         use_packed_attention(_plain(model))
-        self.model, self.loss, self.chunk_rows = model, loss, chunk_rows
+        self.model, self.loss, self._fused = model, loss, fused
 
     @property
     def head(self) -> nn.Linear:
@@ -54,6 +55,8 @@ class Taught(nn.Module):
         hidden = self.hidden(batch).index_select(0, batch.predicting_N)
         head = self.head
         weight = head.weight
+        if self._fused is not None and not loss.needs_logits and len(hidden):
+            return self._fused(hidden, weight.to(hidden.dtype), head.bias, batch.targets.ids_N) / max(denominator, 1)
         return head_loss(
             hidden.to(weight.dtype) if not torch.is_autocast_enabled(hidden.device.type) else hidden,
             weight if weight.dtype == hidden.dtype else weight.to(hidden.dtype),
@@ -62,7 +65,6 @@ class Taught(nn.Module):
             loss,
             denominator=denominator,
             generator=generator,
-            chunk_rows=self.chunk_rows,
         )
 
 

@@ -25,7 +25,7 @@ class _TensorBoard:
     def __init__(self, _: TrainConfig, folder: Path) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer: Any = SummaryWriter(str(folder / "tensorboard"))  # type: ignore[no-untyped-call]
+        self._writer: Any = SummaryWriter(str(folder / "tensorboard"))
 
     def log(self, values: dict[str, float], step: int) -> None:
         for name, value in values.items():

@@ -1,0 +1,211 @@
+"""Whole runs: what goes in comes out, killed or not, and what can't be gone on from is refused."""
+
+import json
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from run_scene import RunScene, killed_after
+
+from tutelage.schemas.errors import ConfigError, DatasetHeld, TrainingStopped
+from tutelage.schemas.rows import Completion
+from tutelage.train.checkpoint import steps_saved
+from tutelage.train.run_record import read_run_record
+from tutelage.train.student_folder import held
+from tutelage.train.training_rows import require_training_rows
+
+Build = Callable[..., Completion]
+WORDS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
+
+
+@pytest.fixture(name="scene", scope="module")
+def _scene(tmp_path_factory: pytest.TempPathFactory, completion: Build) -> RunScene:
+    rows = [
+        completion(
+            messages=[("user", f"Say {WORDS[number % 10]} {number} times")],
+            response=" ".join(WORDS[(number * place) % 10] for place in range(1, 3 + number % 9)),
+        )
+        for number in range(60)
+    ]
+    return RunScene(tmp_path_factory.mktemp("run")).with_rows(rows)
+
+
+@pytest.fixture(name="undisturbed", scope="module")
+def _undisturbed(scene: RunScene) -> RunScene:
+    """The run that the others are held against, in `undisturbed`; evaluated now and then."""
+    scene.run("undisturbed", training=EVALUATED)
+    return scene
+
+
+EVALUATED = {"evaluate_every_steps": 5}
+
+
+def test_a_run_reads_every_row_in_every_epoch_and_its_record_says_so(undisturbed: RunScene) -> None:
+    folder = undisturbed.folder / "undisturbed"
+    record = read_run_record(folder)
+    ids = {row["row_id"] for row in undisturbed.rows("train")}
+    readings = undisturbed.readings("undisturbed")
+    assert sorted((row["epoch"], row["row_id"]) for row in readings) == sorted((e, i) for e in range(3) for i in ids)
+    assert [row["position"] for row in readings] == list(range(len(readings)))
+    assert {row["terms_id"] for row in readings} == {"CC0-1.0;smollm2-apache-2.0"}
+    require_training_rows(
+        folder / "training_rows.parquet", **record.training_rows.model_dump(include={"rows", "merkle_root", "sha256"})
+    )
+    assert record.trained_tokens == sum(row["tokens_trained"] for row in readings)
+    assert record.teachers[0].tokens_trained == record.trained_tokens
+
+
+def test_the_loss_falls_and_so_does_the_held_out_rows(undisturbed: RunScene) -> None:
+    steps = [line for line in undisturbed.metrics("undisturbed") if line["kind"] == "step"]
+    held_out = [line for line in undisturbed.metrics("undisturbed") if line["kind"] == "evaluation"]
+    assert [line["step"] for line in steps] == list(range(1, len(steps) + 1))
+    assert steps[-1]["loss"] < steps[0]["loss"] - 1
+    assert held_out[0]["step"] == 0
+    assert held_out[-1]["loss"] < held_out[0]["loss"] - 1
+    assert held_out[-1]["bits_per_byte"] < held_out[0]["bits_per_byte"]
+
+
+def test_the_student_loads_in_transformers_and_says_the_loss_that_was_recorded(undisturbed: RunScene) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = undisturbed.folder / "undisturbed"
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    total = count = 0.0
+    for row in undisturbed.rows("held_out"):
+        messages = [*row["messages"], {"role": "assistant", "content": row["response"]}]
+        prompt, whole = (
+            tokenizer.apply_chat_template(some, add_generation_prompt=end, return_tensors="pt", return_dict=True)
+            for some, end in ((messages[:-1], True), (messages, False))
+        )
+        ids, first = whole["input_ids"], prompt["input_ids"].shape[1]
+        last = int((ids[0] == tokenizer.eos_token_id).nonzero()[-1])
+        with torch.no_grad():
+            losses = torch.nn.functional.cross_entropy(model(ids).logits[0, first - 1 : last], ids[0, first : last + 1])
+        total += losses.item() * (last + 1 - first)
+        count += last + 1 - first
+    exported = read_run_record(folder).student.exported_step
+    recorded = {line["step"]: line for line in undisturbed.metrics("undisturbed") if line["kind"] == "evaluation"}
+    assert recorded[exported]["trained_tokens"] == count
+    assert recorded[exported]["loss"] == pytest.approx(total / count, abs=1e-4)
+
+
+@pytest.mark.parametrize("lines", [2, 6, 9])
+def test_killed_at_any_step_and_run_again_it_is_the_undisturbed_run_bit_for_bit(
+    lines: int, undisturbed: RunScene
+) -> None:
+    name = f"killed-{lines}"
+    process = undisturbed.process(name, training=EVALUATED)
+    code = killed_after(lines, process, undisturbed.folder / name / "metrics.jsonl")
+    assert code == -signal.SIGKILL
+    undisturbed.run(name, training=EVALUATED)
+    assert undisturbed.metrics(name) == undisturbed.metrics("undisturbed")
+    assert undisturbed.readings(name) == undisturbed.readings("undisturbed")
+    assert undisturbed.weights(name) == undisturbed.weights("undisturbed")
+
+
+def test_sigterm_saves_and_exits_0_and_the_same_command_goes_on(undisturbed: RunScene) -> None:
+    process = undisturbed.process("stopped", training={**EVALUATED, "checkpoint_every_steps": 1000})
+    code = killed_after(4, process, undisturbed.folder / "stopped" / "metrics.jsonl", signal.SIGTERM)
+    assert code == 0
+    assert len(steps_saved(undisturbed.folder / "stopped" / "checkpoints")) == 1
+    assert not (undisturbed.folder / "stopped" / "run.json").exists()
+    undisturbed.run("stopped", training=EVALUATED)
+    assert undisturbed.metrics("stopped") == undisturbed.metrics("undisturbed")
+    assert undisturbed.weights("stopped") == undisturbed.weights("undisturbed")
+
+
+def test_a_damaged_newest_checkpoint_costs_its_steps_and_nothing_else(undisturbed: RunScene) -> None:
+    undisturbed.run("damaged", training={**EVALUATED, "max_steps": None})
+    folder = undisturbed.folder / "damaged"
+    newest = folder / "checkpoints" / steps_saved(folder / "checkpoints")[-1]
+    weights = newest / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-4] + b"oops")
+    (folder / "run.json").unlink()
+    undisturbed.run("damaged", training=EVALUATED)
+    assert undisturbed.metrics("damaged") == undisturbed.metrics("undisturbed")
+    assert undisturbed.weights("damaged") == undisturbed.weights("undisturbed")
+
+
+def test_a_finished_run_is_run_again_for_nothing(undisturbed: RunScene) -> None:
+    before = undisturbed.weights("undisturbed"), undisturbed.metrics("undisturbed")
+    trained = undisturbed.run("undisturbed", training=EVALUATED)
+    assert trained.finished
+    assert (undisturbed.weights("undisturbed"), undisturbed.metrics("undisturbed")) == before
+
+
+@pytest.mark.parametrize(
+    ("changed", "difference"),
+    [
+        ({"optimizer": {"learning_rate": 0.02}}, r"config\.optimizer\.learning_rate: 0\.01 -> 0\.02"),
+        ({"training": {"epochs": 4, **EVALUATED}}, r"config\.training\.epochs: 3\.0 -> 4\.0"),
+        ({"data": {"max_tokens": 32}}, r"config\.data\.max_tokens: 64 -> 32"),
+    ],
+)
+def test_checkpoints_of_another_config_are_refused_with_the_difference(
+    changed: dict[str, Any], difference: str, undisturbed: RunScene
+) -> None:
+    sections = {"training": EVALUATED, **changed}
+    with pytest.raises(ConfigError, match=difference):
+        undisturbed.run("undisturbed", **sections)
+
+
+def test_a_folder_that_another_run_holds_is_left_alone(undisturbed: RunScene) -> None:
+    with held(undisturbed.folder / "held"), pytest.raises(DatasetHeld, match="trains into it"):
+        undisturbed.run("held")
+
+
+def test_patience_ends_the_run_and_the_best_weights_are_exported(scene: RunScene) -> None:
+    trained = scene.run(
+        "impatient",
+        optimizer={"learning_rate": 0.9, "schedule": "constant", "clip_norm": None},
+        training={"epochs": 50, "evaluate_every_steps": 1, "patience": 2},
+    )
+    record = read_run_record(scene.folder / "impatient")
+    losses = {step: loss for step, loss in trained.held_out_losses if step}
+    assert trained.steps < 20
+    assert record.student.exported_step == min(losses, key=lambda step: losses[step]) == trained.exported_step
+    assert max(row["step"] for row in scene.readings("impatient")) == trained.exported_step
+
+
+def test_max_steps_ends_the_run(scene: RunScene) -> None:
+    assert scene.run("short", training={"max_steps": 3}).steps == 3
+
+
+def test_a_loss_that_is_no_number_leaves_a_file_with_the_row_ids(scene: RunScene) -> None:
+    with pytest.raises(TrainingStopped, match="no weight was changed"):
+        scene.run("exploding", optimizer={"learning_rate": 0.99, "eps": 1e-30, "clip_norm": None, "beta2": 0.0})
+    found = json.loads((scene.folder / "exploding" / "nonfinite.json").read_text())
+    assert set(found["row_ids"]) <= {row["row_id"] for row in scene.rows("train")}
+    assert found["row_ids"]
+
+
+def test_without_held_out_rows_the_last_weights_are_exported(completion: Build, tmp_path: Path) -> None:
+    rows = [completion(messages=[("user", f"Say {word}")], response=word) for word in WORDS]
+    scene = RunScene(tmp_path).with_rows(rows, held_out=None)
+    trained = scene.run()
+    assert trained.held_out_losses == ()
+    assert read_run_record(tmp_path / "student").student.exported_step == trained.steps
+
+
+def test_equal_runs_are_equal_and_another_seed_is_another_run(undisturbed: RunScene) -> None:
+    undisturbed.run("again", training=EVALUATED)
+    undisturbed.run("other", training={**EVALUATED, "seed": 1})
+    assert undisturbed.weights("again") == undisturbed.weights("undisturbed")
+    assert undisturbed.weights("other") != undisturbed.weights("undisturbed")
+    shutil.rmtree(undisturbed.folder / "again")
+
+
+def test_lora_trains_adapters_and_saves_a_plain_model(scene: RunScene) -> None:
+    pytest.importorskip("peft")
+    from transformers import AutoModelForCausalLM
+
+    sections = scene.sections("lora")
+    sections["student"]["lora"] = {"rank": 4, "targets": ["q_proj", "v_proj"]}
+    trained = scene.run("lora", student=sections["student"])
+    model = AutoModelForCausalLM.from_pretrained(scene.folder / "lora")
+    assert not [name for name, _ in model.named_parameters() if "lora" in name]
+    assert trained.held_out_losses[-1][1] < trained.held_out_losses[0][1]
