@@ -12,30 +12,37 @@ from tutelage.schemas.errors import ConfigError
 if TYPE_CHECKING:
     from tutelage.pipelines.config import HarvestConfig
     from tutelage.pipelines.curate_policy import CurateConfig
+    from tutelage.train.config import TrainConfig
 
 EXAMPLE = Path("examples/demo.yaml")
 BENCHMARK = Path("examples/benchmark.jsonl")
 POLICY = Path("examples/curate.yaml")
+TRAINING, EVALUATION = Path("examples/train.yaml"), Path("examples/evaluate.yaml")
 ROWS_SHOWN = 3
 
 
 def run_demo(directory: Path) -> int:
-    """Plans, harvests, seals, verifies, audits and curates; a second run finds the answers there and asks nothing."""
+    """Plans, harvests, seals, verifies, audits, curates, trains and evaluates; a second run finds all of it there."""
     from datetime import UTC, datetime
 
     from tutelage.cli.audit_report import run_report
     from tutelage.cli.curate import curate_config, print_curated
     from tutelage.cli.dataset import show_verified
     from tutelage.cli.display import display
+    from tutelage.cli.evaluate import evaluate_config, print_evaluation
     from tutelage.cli.fingerprint import run_fingerprint
     from tutelage.cli.harvest import print_report
     from tutelage.cli.plan import print_plan
+    from tutelage.cli.trace import show_trace
+    from tutelage.cli.train import print_trained, train_config
     from tutelage.pipelines.config import load_config
     from tutelage.pipelines.curate_policy import load_curate_config
     from tutelage.pipelines.embedded_teacher import serve
     from tutelage.pipelines.gate import open_gate
     from tutelage.pipelines.harvest import HarvestOptions, harvest
     from tutelage.pipelines.plan import license_of, make_plan
+    from tutelage.train.config import load_train_config
+    from tutelage.train.evaluate_config import load_evaluate_config
 
     if not EXAMPLE.exists():
         raise ConfigError(
@@ -76,11 +83,20 @@ def run_demo(directory: Path) -> int:
     curated = f"{str(directory).rstrip('/')}-curated"
     print_curated(curate_config(_pointed_at_rows(load_curate_config(POLICY), config.output.uri, curated)))
     show_verified(curated, as_json=False)
-    _where(directory, curated, rows[0]["row_id"])
+    student = f"{str(directory).rstrip('/')}-student"
+    _step(f"9. A student of 16M parameters, taught by these rows alone ({TRAINING})")
+    print_trained(train_config(_pointed_at_student(load_train_config(TRAINING), curated, student)))
+    _step(f"10. Beside its teacher, and beside what it was before anybody taught it ({EVALUATION})")
+    evaluation = load_evaluate_config(EVALUATION).model_copy(update={"student": student})
+    found, page = evaluate_config(evaluation)
+    print_evaluation(found, student, page)
+    _step("11. Which rows are in it, under which terms")
+    show_trace(Path(student), None, as_json=False)
+    _where(directory, curated, student, rows[0]["row_id"])
     return broken or report.exit_code
 
 
-def _where(directory: Path, curated: str, row_id: str) -> None:
+def _where(directory: Path, curated: str, student: str, row_id: str) -> None:
     tutelage = "tutelage" if shutil.which("tutelage") else sys.argv[0]
     _step("Where things lie")
     typer.echo(
@@ -91,6 +107,7 @@ def _where(directory: Path, curated: str, row_id: str) -> None:
     )
     typer.echo(f"   {directory}/audit/report.html   open it in a browser;  findings.parquet: the same as rows")
     typer.echo(f"   {curated}/decisions.parquet   every row, in or out, with its reason;  receipt.json")
+    typer.echo(f"   {student}/report.html   the student: how it learned, beside its base;  README.md: its card")
     typer.echo(f"   {tutelage} verify {directory}")
     typer.echo(f"   {tutelage} prove {directory} {row_id} > proof.json")
     typer.echo("   python3 docs/verify_proof.py proof.json")
@@ -100,6 +117,10 @@ def _where(directory: Path, curated: str, row_id: str) -> None:
 def _pointed_at(config: "HarvestConfig", base_url: str, output: str) -> "HarvestConfig":
     teachers = tuple(teacher.model_copy(update={"base_url": base_url}) for teacher in config.teachers)
     return config.model_copy(update={"teachers": teachers, "output": config.output.model_copy(update={"uri": output})})
+
+
+def _pointed_at_student(config: "TrainConfig", dataset: str, folder: str) -> "TrainConfig":
+    return config.model_copy(update={"dataset": dataset, "output": config.output.model_copy(update={"folder": folder})})
 
 
 def _pointed_at_rows(config: "CurateConfig", dataset: str, output: str) -> "CurateConfig":

@@ -162,7 +162,7 @@ def withdraw(
 def demo(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where the dataset goes.")] = Path("harvests/demo"),
 ) -> None:
-    """Take the whole way of a row on the embedded teacher: plan, harvest, seal, verify, audit, curate."""
+    """Take the whole way of a row on the embedded teacher: plan, harvest, seal, audit, curate, train, evaluate."""
     from tutelage.cli.demo import run_demo
 
     raise typer.Exit(run_demo(directory))

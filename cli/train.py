@@ -12,14 +12,19 @@ if TYPE_CHECKING:
 
 
 def run_train(config_path: Path, dry_run: bool, as_json: bool) -> int:
+    from tutelage.cli.main import print_json
     from tutelage.train.config import load_train_config
 
     config = load_train_config(config_path)
     if dry_run:
         return _show_preview(config, as_json)
     trained = train_config(config)
-    if _leads():
-        _print(trained, as_json)
+    if not _leads():
+        return 0
+    if as_json:
+        print_json(trained.to_json())
+    else:
+        print_trained(trained)
     return 0
 
 
@@ -42,11 +47,11 @@ def _show_preview(config: "TrainConfig", as_json: bool) -> int:
     from tutelage.cli.main import print_json
     from tutelage.cli.train_preview import print_preview
     from tutelage.pipelines.train_gate import open_train_gate
-    from tutelage.train.preview import preview
+    from tutelage.train.preview import preview_training
 
     today = datetime.now(UTC).date()
     permit = open_train_gate(config.dataset, config.student.name, config.policy, today)
-    found = preview(config, permit)
+    found = preview_training(config, permit.dataset, permit.receipt.splits)
     if as_json:
         print_json(found.to_json())
     else:
@@ -54,29 +59,14 @@ def _show_preview(config: "TrainConfig", as_json: bool) -> int:
     return 0
 
 
-def _print(trained: "Trained", as_json: bool) -> None:
-    from tutelage.cli.main import print_json
-
-    if as_json:
-        print_json(
-            {
-                "student": trained.folder,
-                "finished": trained.finished,
-                "steps": trained.steps,
-                "exported_step": trained.exported_step if trained.finished else None,
-                "loss": trained.loss,
-                "held_out": [{"step": step, "loss": loss} for step, loss in trained.held_out_losses],
-                "notes": list(trained.notes),
-            }
-        )
-        return
+def print_trained(trained: "Trained") -> None:
     if not trained.finished:
         typer.echo(f"stopped   after step {trained.steps}, with a checkpoint; run the same command to go on")
         return
     if trained.loss is not None:
         typer.echo(f"steps     {trained.steps:,}, the last one's loss {trained.loss:.4f} nats a token")
     if trained.held_out_losses:
-        first, best = trained.held_out_losses[0][1], min(loss for _, loss in trained.held_out_losses)
+        first, best = trained.held_out_losses[0][1], min(loss for step, loss in trained.held_out_losses if step)
         typer.echo(f"held out  {first:.4f} untaught, {best:.4f} at its best (step {trained.exported_step:,}: exported)")
     typer.echo(f"student   {trained.folder}: transformers and vLLM load it as it is; README.md is its card")
     typer.echo(f"why       {trained.folder}/run.json and training_rows.parquet; tutelage trace {trained.folder}")

@@ -29,7 +29,8 @@ from tutelage.train.isolation import require_isolation
 from tutelage.train.kernels import fused_head
 from tutelage.train.loop import Learner, NonFinite, StepReport
 from tutelage.train.loss_head import warn_of_traps
-from tutelage.train.order import epoch_order
+from tutelage.train.order import check_mix, epoch_order
+from tutelage.train.overlap import require_no_overlap
 from tutelage.train.packing import Document, Pack, PackStream, best_fit, steps_of
 from tutelage.train.parallel import Ranks, join_ranks, shard
 from tutelage.train.progress import METRICS, Metrics, Watcher
@@ -52,6 +53,13 @@ class Trained(NamedTuple):
     loss: float | None
     held_out_losses: tuple[tuple[int, float], ...]
     notes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            **self._asdict(),
+            "exported_step": self.exported_step if self.finished else None,
+            "held_out_losses": [{"step": step, "loss": loss} for step, loss in self.held_out_losses],
+        }
 
 
 class Stores(NamedTuple):
@@ -329,7 +337,12 @@ def _stores(config: TrainConfig, permit: Permit, tokenizer: Any, folder: Path, r
     found = [built(split) for split in splits]
     if ranks.leads:
         ranks.wait()
-    return Stores(found[0], found[1] if len(found) > 1 and found[1].rows else None)
+    rows, held_out = found[0], found[1] if len(found) > 1 and found[1].rows else None
+    if config.data.mix is not None:
+        check_mix(rows, config.data.mix)
+    if held_out is not None:
+        require_no_overlap(rows, held_out)
+    return Stores(rows, held_out)
 
 
 def _taught(config: TrainConfig, tokenizer: Any, stores: Stores, ranks: Ranks) -> Taught:
