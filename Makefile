@@ -7,7 +7,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 STAMP := .venv/set-up
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
-EXTRAS := pipelines,audit,embedding,train,demo,dev
+EXTRAS := pipelines,audit,embedding,train,lora,demo,dev
 PACKAGES := schemas pipelines audit train cli
 RUFF_PATHS := $(PACKAGES) tests benchmarks docs
 

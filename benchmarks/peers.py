@@ -1,6 +1,6 @@
 """Makes one venv a peer, from its frozen requirements, so that no peer's pins bend another's or ours.
 
-python benchmarks/peers.py            makes what is missing (about five minutes, 3 GB)
+python benchmarks/peers.py            makes what is missing (about six minutes, 4 GB)
 """
 
 import shutil
@@ -14,6 +14,7 @@ VENVS = HERE / ".venvs"
 HARVEST_PEERS = ("aiohttp", "curator", "distilabel")
 AUDIT_PEERS = ("text_dedup", "datasketch", "datatrove")
 LINEAGE_PEERS = ("lineage",)
+TRAIN_PEERS = ("trl",)
 
 
 def python_of(peer: str) -> Path:
@@ -45,5 +46,5 @@ def python_of(peer: str) -> Path:
 
 
 if __name__ == "__main__":
-    for name in HARVEST_PEERS + AUDIT_PEERS + LINEAGE_PEERS:
+    for name in HARVEST_PEERS + AUDIT_PEERS + LINEAGE_PEERS + TRAIN_PEERS:
         print(python_of(name))

@@ -66,7 +66,8 @@ def _table(found: Mapping[str, Any]) -> "Table":
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False)
-    table.add_column("", no_wrap=False)
+    # On a narrow terminal the words give way, never a figure.
+    table.add_column("", min_width=12, overflow="fold")
     for name in MODELS:
         table.add_column(TITLES[name], justify="right", no_wrap=True)
     content = found["held_out"]
@@ -80,19 +81,20 @@ def _table(found: Mapping[str, Any]) -> "Table":
     for title, of, key, form in measured:
         figures = [of.get(name, {}).get(key) for name in MODELS]
         if any(figures):
-            table.add_row(title, *(_figure(figure, form) for figure in figures))
+            table.add_row(title, *(_figure(figure, form, "\n") for figure in figures))
     for task in found["tasks"]:
         scores = [task["columns"].get(name, {}).get("score") for name in MODELS]
         asked = Text(f"{_line(task['name'])} ({task['questions']:,} questions)")
-        table.add_row(asked, *(_figure(figure, ".1%") for figure in scores))
+        table.add_row(asked, *(_figure(figure, ".1%", "\n") for figure in scores))
     return table
 
 
-def _figure(figure: Mapping[str, Any] | None, form: str) -> str:
+def _figure(figure: Mapping[str, Any] | None, form: str, between: str = " ") -> str:
     if figure is None or figure["value"] is None:
         return "–"
     ends: Sequence[float] = figure["interval"] or ()
-    return format(figure["value"], form) + (f" ({ends[0]:{form}} to {ends[1]:{form}})" if ends else "")
+    interval = f"{between}({ends[0]:{form}} to {ends[1]:{form}})" if ends else ""
+    return format(figure["value"], form) + interval
 
 
 def _against_base(content: Mapping[str, Any]) -> str:

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tutelage.train.preview import Example, Memory, Preview, Split
+    from tutelage.train.memory import Memory
+    from tutelage.train.preview import Example, Preview, Split
 
 MOST_CHARACTERS = 1200
 """Of a piece of an example; its middle is left out beyond."""
@@ -26,7 +27,7 @@ def _example(example: "Example", colour: bool) -> Any:
     from rich.text import Text
 
     counts = f"{example.trained_tokens:,} of {example.tokens:,} tokens trained"
-    shown = Text(f"row {example.row_id[:16]}…, {example.teacher}, {counts}\n", style="bold")
+    shown = Text().append(f"row {example.row_id[:16]}…, {example.teacher}, {counts}\n", style="bold")
     for piece in example.pieces:
         text = _shortened(piece.text)
         if piece.trained:
@@ -37,6 +38,8 @@ def _example(example: "Example", colour: bool) -> Any:
 
 
 def _shortened(text: str) -> str:
+    # A model's text goes to a terminal here: control characters would be obeyed, not shown.
+    text = "".join(letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in text)
     if len(text) <= MOST_CHARACTERS:
         return text
     half = MOST_CHARACTERS // 2
@@ -61,7 +64,7 @@ def _lines(preview: "Preview") -> list[tuple[str, str]]:
         *[line for split in preview.splits for line in _split_lines(split)],
         (
             "packing",
-            f"{packing.fill:.1%} full{packed}; {packing.steps_an_epoch:,} steps an epoch, {packing.steps:,} in all",
+            f"{packing.fill:.1%} full{packed}; steps an epoch {packing.steps_an_epoch:,}, in all {packing.steps:,}",
         ),
         ("memory", _memory(preview.memory)),
         *[("note", note) for note in preview.notes],

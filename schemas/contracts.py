@@ -276,12 +276,28 @@ DECISIONS = _contract(
     dict.fromkeys(rows.Decision._fields, pa.string()),
     nullable="detail split prompt_cluster",
 )
+TRAINING_ROWS = _contract(
+    "training-rows",
+    1,
+    rows.TrainingRow,
+    {
+        "position": pa.int64(),
+        "step": pa.int32(),
+        "row_id": pa.string(),
+        "epoch": pa.int32(),
+        "tokens_trained": pa.int32(),
+        "tokens": pa.int32(),
+        "teacher": pa.string(),
+        "terms_id": pa.string(),
+    },
+)
 
 CONTRACTS = {
     contract.name: contract
     for contract in (
         *(PLAN, REJECTED, JOURNAL, COMPLETIONS, FAILED, LEDGER),
         *(ADOPTED, FINGERPRINTS, DUPLICATE_PAIRS, DUPLICATE_CLUSTERS, CONTAMINATION_HITS, FINDINGS, DECISIONS),
+        TRAINING_ROWS,
     )
 }
 

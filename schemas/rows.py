@@ -257,3 +257,17 @@ class Decision(NamedTuple):
     detail: str | None
     split: str | None
     prompt_cluster: str | None
+
+
+class TrainingRow(NamedTuple):
+    """One reading of a row by a student, in the order in which they were read; `position` counts them from 0. `step` is
+    the update that the reading was part of, from 1; of its `tokens` the last `tokens_trained` were learned."""
+
+    position: int
+    step: int
+    row_id: str
+    epoch: int
+    tokens_trained: int
+    tokens: int
+    teacher: str
+    terms_id: str

@@ -96,7 +96,10 @@ def packed_attention(
             enable_gqa=grouped,
         )
         for query, key, value in zip(
-            *(torch.split(tensor, list(tutelage_boundaries.lengths), dim=2) for tensor in (query_BQTD, key_BGTD, value_BGTD)),
+            *(
+                torch.split(tensor, list(tutelage_boundaries.lengths), dim=2)
+                for tensor in (query_BQTD, key_BGTD, value_BGTD)
+            ),
             strict=True,
         )
     ]

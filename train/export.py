@@ -23,7 +23,7 @@ from tutelage.train.parallel import Ranks
 from tutelage.train.row_log import readings
 from tutelage.train.run_record import write_run_record
 from tutelage.train.save import save_student
-from tutelage.train.student_folder import EVALUATION, REPORT, ROW_LOG, TRAINING_ROWS
+from tutelage.train.student_folder import ANSWERS, EVALUATION, REPORT, ROW_LOG, RUN, TRAINING_ROWS
 from tutelage.train.taught import Taught
 from tutelage.train.templates import template_of
 from tutelage.train.token_store import TokenStore
@@ -57,8 +57,8 @@ def export(
         return
     template = template_of(tokenizer, config.data)
     chat_template = None if config.data.chat_template is None else Path(config.data.chat_template).read_text("utf-8")
-    # What an earlier student's evaluation said is not of this one.
-    for name in (EVALUATION, REPORT):
+    # A record is of the student beside it, and so is an evaluation: an earlier one's go before its weights do.
+    for name in (RUN, EVALUATION, ANSWERS, REPORT):
         (folder / name).unlink(missing_ok=True)
     files = save_student(taught.model, tokenizer, folder, chat_template, template.end_of_turn, weights)
     rows = write_training_rows(folder / TRAINING_ROWS, _training_rows(permit, store, folder, finished.exported_step))

@@ -26,7 +26,6 @@ from tutelage.train.losses import (
 
 CHUNK_ROWS = 256
 """Fastest of 64 to 512 on two cores at V = 49,152, where a chunk of fp32 logits is 50 MB."""
-SMALLEST_SAFE_PROBABILITY = 1e-30
 
 
 class Targets(NamedTuple):
@@ -102,9 +101,13 @@ class _HeadLoss(torch.autograd.Function):
         grad_weight = torch.zeros_like(weight_VH, dtype=torch.float32) if wanted_weight else None
         grad_bias = torch.zeros(vocabulary, device=hidden_NH.device) if wanted_bias else None
         scale = 1 / max(denominator, 1)
+        # One for all chunks: memory of this size goes back to the system, and each page would be asked for anew.
+        chunk = hidden_NH.new_empty(min(rows, chunk_rows), vocabulary)
         for start in range(0, rows, chunk_rows):
             hidden = hidden_NH[start : start + chunk_rows]
-            logits = torch.mm(hidden, weight_VH.T) if bias_V is None else torch.addmm(bias_V, hidden, weight_VH.T)
+            logits = torch.mm(hidden, weight_VH.T, out=chunk[: len(hidden)])
+            if bias_V is not None:
+                logits += bias_V
             part = _part(targets, slice(start, start + chunk_rows))
             losses, grad_logits = _losses_and_gradient(logits.float(), part, loss, generator, any(ctx.needs_input_grad))
             total += losses.sum() * scale
@@ -162,13 +165,10 @@ def _losses_and_gradient(
 
 
 def _cross_entropy_and_gradient(logits_NV: Tensor, ids_N: Tensor) -> tuple[Tensor, Tensor]:
-    """The same by hand, d loss / d z = softmax(z) - onehot, in half the passes over the logits."""
-    probabilities = torch.softmax(logits_NV, -1)
-    of_target = probabilities.gather(1, ids_N[:, None])
-    losses = -of_target.log().squeeze(1)
-    # exp() has lost what is so unlikely; NaN too comes out right there.
-    lost = ~(of_target.squeeze(1) > SMALLEST_SAFE_PROBABILITY)
-    if lost.any():
-        losses[lost] = cross_entropy(logits_NV[lost], ids_N[lost])
+    """The same by hand, d loss / d z = softmax(z) - onehot, in half the passes over the logits, which it overwrites."""
+    (largest, places), of_target = logits_NV.max(-1, keepdim=True), logits_NV.gather(1, ids_N[:, None])
+    probabilities = torch.softmax(logits_NV, -1, out=logits_NV)
+    # log softmax of the target, by way of the likeliest token: exp() has lost what is very unlikely.
+    losses = (largest - of_target - probabilities.gather(1, places).log()).squeeze(1)
     probabilities.scatter_add_(1, ids_N[:, None], torch.full_like(of_target, -1.0))
     return losses, probabilities

@@ -349,7 +349,7 @@ def _taught(config: TrainConfig, tokenizer: Any, stores: Stores, ranks: Ranks) -
     """The model, checked, on its device. Its weights are a function of base and seed."""
     training = config.training
     torch.manual_seed(training.seed)
-    model = load_model(config.student.base, tokenizer, training.seed)
+    model = load_model(config.student.base, tokenizer, training.seed, config.data.max_tokens)
     vocabulary = model.get_input_embeddings().num_embeddings
     for store in stores:
         if store is not None:
@@ -357,7 +357,7 @@ def _taught(config: TrainConfig, tokenizer: Any, stores: Stores, ranks: Ranks) -
     if config.student.lora is not None:
         from tutelage.train.lora import with_lora
 
-        model = with_lora(model, config.student.lora)
+        model = with_lora(model, config.student.lora, training.seed)
     taught = Taught(model, config.loss, fused_head(training.kernels, ranks.device)).to(ranks.device)
     require_isolation(taught, vocabulary)
     require_plain_head(taught, vocabulary)

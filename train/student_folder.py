@@ -13,7 +13,7 @@ from tutelage.schemas.storage_errors import storage_errors
 from tutelage.train.whole_file import replacing
 
 RUN, CARD, TRAINING_ROWS = "run.json", "README.md", "training_rows.parquet"
-EVALUATION, REPORT = "evaluation.json", "report.html"
+EVALUATION, ANSWERS, REPORT = "evaluation.json", "evaluation_answers.json", "report.html"
 CHECKPOINTS, TOKENS, ROW_LOG, NON_FINITE = "checkpoints", "tokens", "checkpoints/rows.log", "nonfinite.json"
 
 
