@@ -18,7 +18,7 @@ HERE = Path(__file__).resolve().parent
 DATA = HERE / ".data" / "train"
 SHARED = HERE.parent.parent / "shared" / "data" / "prompts"
 EXAMPLES = HERE.parent / "examples" / "prompts.jsonl"
-VERSION = 1  # a change of what is drawn makes the folders anew
+VERSION = 2  # a change of what is drawn makes the folders anew
 SEED = 20_261_125
 VOCABULARY = 49_152
 SIGMA, LONGEST, SHORTEST = 0.8, 1024, 4
@@ -66,7 +66,7 @@ def model_folder(name: str) -> Path:
             vocab_size=VOCABULARY, max_position_embeddings=2048, tie_word_embeddings=True, **SHAPES[name]
         )
         LlamaForCausalLM(config).save_pretrained(unfinished)
-        _tokenizer().save_pretrained(unfinished)
+        smollm2_tokenizer().save_pretrained(unfinished)
         unfinished.rename(place)
     return place
 
@@ -99,17 +99,17 @@ def read_rows(file: Path) -> RowFile:
 
 
 def _text_tokens(count: int) -> npt.NDArray[np.int32]:
-    tokenizer = _tokenizer()
+    tokenizer = smollm2_tokenizer()
     found: list[int] = []
     while len(found) < count:
-        for text in _texts():
+        for text in texts():
             found += tokenizer(text, add_special_tokens=False)["input_ids"]
             if len(found) >= count:
                 break
     return np.array(found[:count], dtype=np.int32)
 
 
-def _texts() -> Iterator[str]:
+def texts() -> Iterator[str]:
     files = sorted(SHARED.glob("*.jsonl")) or [EXAMPLES]
     for file in files:
         for line in file.open(encoding="utf-8"):
@@ -119,7 +119,7 @@ def _texts() -> Iterator[str]:
                 yield row["answer"]
 
 
-def _tokenizer() -> Any:
+def smollm2_tokenizer() -> Any:
     from tutelage.train.bases import load_tokenizer
     from tutelage.train.config import Base
 

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from measure import cost_of
 from report import Goal, table
-from train_data import DATA, SEED, _texts, _tokenizer
+from train_data import DATA, SEED, smollm2_tokenizer, texts
 
 from tutelage.schemas.contracts import COMPLETIONS, MESSAGES, ROWS_PER_GROUP, ContractWriter
 
@@ -69,7 +69,7 @@ def _dataset(rows: int) -> Path:
         unfinished = place.with_suffix(".unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
         (unfinished / "completions").mkdir(parents=True)
-        words = pa.array([word for text in _texts() for word in text.split()])
+        words = pa.array([word for text in texts() for word in text.split()])
         draw = np.random.default_rng([SEED, rows])
         entries = [_file(unfinished, number, rows // FILES, words, draw) for number in range(FILES)]
         (unfinished / "manifest.json").write_text(json.dumps(_manifest(entries, rows)))
@@ -147,7 +147,7 @@ def _tokenizer_folder() -> Path:
     """As a folder: reading it loads no torch, which would count as ours."""
     place = DATA / "reader-tokenizer"
     if not place.is_dir():
-        _tokenizer().save_pretrained(place)
+        smollm2_tokenizer().save_pretrained(place)
     return place
 
 

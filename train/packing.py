@@ -69,6 +69,7 @@ class PackStream:
     ) -> None:
         self._lengths, self._order, self._epochs = lengths, order, epochs
         self._pack_tokens, self._window, self._seed = pack_tokens, window, seed
+        self._epoch_read: tuple[int, npt.NDArray[np.int64]] | None = None
         self._at = state or {"epoch": 0, "position": 0, "carry": [], "given": 0}
         self.documents = self._total()
 
@@ -120,8 +121,10 @@ class PackStream:
         return packs, None if last else following
 
     def _epoch_rows(self, epoch: int) -> npt.NDArray[np.int64]:
-        rows = self._order(epoch)
-        return rows[: round(len(rows) * min(1.0, self._epochs - epoch))]
+        if self._epoch_read is None or self._epoch_read[0] != epoch:  # a permutation of millions, for every window
+            rows = self._order(epoch)
+            self._epoch_read = epoch, rows[: round(len(rows) * min(1.0, self._epochs - epoch))]
+        return self._epoch_read[1]
 
     def _total(self) -> int:
         epochs = int(np.ceil(self._epochs))

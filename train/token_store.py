@@ -36,10 +36,13 @@ class TokenStore:
     """
 
     def __init__(self, folder: Path, facts: dict[str, Any]) -> None:
-        self._folder, self._token, self._k = folder, np.dtype(facts["token"]), facts["k"]
-        self._handles: dict[str, int] = {}
-        rows = np.fromfile(folder / files.ROWS, files.ROW)
+        self._token, self._k = np.dtype(facts["token"]), facts["k"]
+        # All of them now: a store that takes this one's place changes nothing for who reads this one.
+        self._handles = {name: os.open(folder / name, os.O_RDONLY | os.O_CLOEXEC) for name in facts["files"]}
+        for handle in self._handles.values():
+            weakref.finalize(self, os.close, handle)
         self.rows = int(facts["rows"])
+        rows = np.frombuffer(self._read(files.ROWS, files.ROW.itemsize * self.rows, 0), files.ROW)
         self.lengths, self.first_trained, self.text_bytes, self.teacher, self.prompt_source = (
             np.ascontiguousarray(rows[name]) for name in files.ROW.names or ()
         )
@@ -78,14 +81,10 @@ class TokenStore:
 
     def texts(self) -> npt.NDArray[np.uint64]:
         """[rows, 2]: digests of what each row says, see train/overlap.py."""
-        return np.fromfile(self._folder / files.TEXTS, "<u8").reshape(-1, 2)
+        return np.frombuffer(self._read(files.TEXTS, 16 * self.rows, 0), "<u8").reshape(-1, 2)
 
     def _read(self, name: str, size: int, place: int) -> bytes:
-        handle = self._handles.get(name)
-        if handle is None:
-            handle = self._handles[name] = os.open(self._folder / name, os.O_RDONLY | os.O_CLOEXEC)
-            weakref.finalize(self, os.close, handle)
-        return os.pread(handle, size, place)
+        return os.pread(self._handles[name], size, place)
 
 
 def build_store(
