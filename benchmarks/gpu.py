@@ -23,12 +23,12 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from tutelage.schemas.errors import TutelageError
 from tutelage.train.config import Loss, Optimizer, Training
 from tutelage.train.flops import DENSE_BF16_PEAK
-from tutelage.train.isolation import require_isolation
-from tutelage.train.kernels import fused_head
 from tutelage.train.loop import Learner, StepReport
-from tutelage.train.packing import Document, Pack, best_fit
+from tutelage.train.model.isolation import require_isolation
+from tutelage.train.model.kernels import fused_head
+from tutelage.train.model.taught import Taught
 from tutelage.train.parallel import Ranks, join_ranks, leave_ranks, shard
-from tutelage.train.taught import Taught
+from tutelage.train.rows.packing import Document, Pack, best_fit
 
 SEED = 20_261_125
 VOCABULARY = 49_152
@@ -181,7 +181,7 @@ def _peak(device: torch.device) -> float | None:
 
 def explained(shape: Shape, ranks: Ranks) -> dict[str, Any]:
     """Graph breaks of the whole decoder over one pack; a training compiles it layer by layer."""
-    from tutelage.train.batches import collate
+    from tutelage.train.rows.batches import collate
 
     rows = RandomRows(8, shape.vocabulary)
     taught = Taught(model_of(shape), Loss()).to(ranks.device)

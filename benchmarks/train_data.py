@@ -1,6 +1,7 @@
 """The models and rows that both sides of train.py load: seeded, and made once under `.data/train/`.
 
-A row is a piece of real text by SmolLM2's tokenizer, its length lognormal, the second half of its tokens trained.
+A row is a piece of real text by SmolLM2's tokenizer, the second half of its tokens trained. Lengths are lognormal: as
+many rows as there are quantiles, in a drawn order, so that few rows too are spread as many would be.
 """
 
 import json
@@ -9,6 +10,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -84,7 +86,9 @@ def rows_file(rows: int, median: int = 150, longest: int = LONGEST) -> Path:
     place = DATA / f"rows-{rows}x{median}-{longest}-{source}-v{VERSION}.npz"
     if not place.is_file():
         draw = np.random.default_rng([SEED, rows, median])
-        lengths = np.rint(draw.lognormal(np.log(median), SIGMA, rows)).clip(SHORTEST, longest).astype(np.int32)
+        quantiles = NormalDist(np.log(median), SIGMA)
+        logs = [quantiles.inv_cdf((place + 0.5) / rows) for place in range(rows)]
+        lengths = draw.permutation(np.rint(np.exp(logs)).clip(SHORTEST, longest).astype(np.int32))
         text = _text_tokens(int(lengths.sum()))
         place.parent.mkdir(parents=True, exist_ok=True)
         unfinished = place.with_suffix(".unfinished.npz")
@@ -120,7 +124,7 @@ def texts() -> Iterator[str]:
 
 
 def smollm2_tokenizer() -> Any:
-    from tutelage.train.bases import load_tokenizer
+    from tutelage.train.bases.load import load_tokenizer
     from tutelage.train.config import Base
 
     return load_tokenizer(Base(gguf="embedded"))

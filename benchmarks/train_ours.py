@@ -21,13 +21,13 @@ import numpy.typing as npt
 import torch
 from train_data import RowFile, read_rows
 
-from tutelage.train.bases import load_model, load_tokenizer
+from tutelage.train.bases.load import load_model, load_tokenizer
 from tutelage.train.config import Base, Loss, Optimizer, Training
-from tutelage.train.isolation import require_isolation
 from tutelage.train.loop import Learner
-from tutelage.train.packing import Document, Pack, PackStream, best_fit, steps_of
+from tutelage.train.model.isolation import require_isolation
+from tutelage.train.model.taught import Taught, require_plain_head
 from tutelage.train.parallel import join_ranks
-from tutelage.train.taught import Taught, require_plain_head
+from tutelage.train.rows.packing import Document, Pack, PackStream, best_fit, steps_of
 
 
 class FileRows:

@@ -152,9 +152,9 @@ def _tokenizer_folder() -> Path:
 
 
 def _child(part: str, dataset: str, tokenizer: str, store: Path) -> dict[str, Any]:
+    from tutelage.train.bases.folder_base import load_folder_tokenizer
     from tutelage.train.config import Data, Loss
-    from tutelage.train.folder_base import load_folder_tokenizer
-    from tutelage.train.token_store import build_store
+    from tutelage.train.rows.token_store import build_store
 
     loaded = load_folder_tokenizer(tokenizer)
     started, cpu = time.monotonic(), time.process_time()
@@ -171,8 +171,8 @@ def _child(part: str, dataset: str, tokenizer: str, store: Path) -> dict[str, An
 
 def _epoch(store: Any) -> Iterator[Any]:
     """Each pack's tokens in one array, as batches begin."""
-    from tutelage.train.order import epoch_order
-    from tutelage.train.packing import PackStream
+    from tutelage.train.rows.order import epoch_order
+    from tutelage.train.rows.packing import PackStream
 
     stream = PackStream(
         store.lengths, lambda epoch: epoch_order(store, 0, epoch, None), epochs=1, pack_tokens=1024, window=1024, seed=0

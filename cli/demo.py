@@ -42,7 +42,7 @@ def run_demo(directory: Path) -> int:
     from tutelage.pipelines.harvest import HarvestOptions, harvest
     from tutelage.pipelines.plan import license_of, make_plan
     from tutelage.train.config import load_train_config
-    from tutelage.train.evaluate_config import load_evaluate_config
+    from tutelage.train.evaluation.evaluate_config import load_evaluate_config
 
     if not EXAMPLE.exists():
         raise ConfigError(

@@ -11,8 +11,8 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from tutelage.train.evaluate_config import EvaluateConfig
-    from tutelage.train.evaluation_table import Progress
+    from tutelage.train.evaluation.evaluate_config import EvaluateConfig
+    from tutelage.train.evaluation.evaluation_table import Progress
 
 MODELS = ("teacher", "student", "base")
 TITLES = {"teacher": "teacher", "student": "student", "base": "untaught base"}
@@ -21,7 +21,7 @@ LINE_EVERY_S = 10.0
 
 def run_evaluate(config_path: Path, as_json: bool) -> int:
     from tutelage.cli.main import print_json
-    from tutelage.train.evaluate_config import load_evaluate_config
+    from tutelage.train.evaluation.evaluate_config import load_evaluate_config
 
     config = load_evaluate_config(config_path)
     found, page = evaluate_config(config)
@@ -35,7 +35,7 @@ def run_evaluate(config_path: Path, as_json: bool) -> int:
 def evaluate_config(config: "EvaluateConfig") -> tuple[dict[str, Any], str]:
     """What is in evaluation.json, and where the page is."""
     from tutelage.audit.student_page import write_student_page
-    from tutelage.train.evaluate import evaluate  # torch takes seconds to import
+    from tutelage.train.evaluation.evaluate import evaluate  # torch takes seconds to import
 
     with _display() as progress:
         found = evaluate(config, progress)

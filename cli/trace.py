@@ -8,8 +8,8 @@ import typer
 
 if TYPE_CHECKING:
     from tutelage.pipelines.withdrawn import Withdrawals, WithdrawnRow
-    from tutelage.train.run_record import StudentRun
-    from tutelage.train.trace import TaughtRow
+    from tutelage.train.record.run_record import StudentRun
+    from tutelage.train.record.trace import TaughtRow
 
 ROWS_SHOWN = 20
 READINGS_SHOWN = 12
@@ -20,7 +20,7 @@ def show_trace(student: Path, row: str | None, as_json: bool) -> int:
     from tutelage.cli.main import print_json
     from tutelage.pipelines.withdrawn import find_withdrawals
     from tutelage.schemas.manifest import ParentEntry
-    from tutelage.train.trace import checked_run, row_of, rows_among
+    from tutelage.train.record.trace import checked_run, row_of, rows_among
 
     run = checked_run(student)
     taught = None if row is None else row_of(student, row)

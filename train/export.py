@@ -14,20 +14,20 @@ from tutelage.schemas.permit import Permit
 from tutelage.schemas.receipt import TRAIN
 from tutelage.schemas.rows import TrainingRow
 from tutelage.train import checkpoint as checkpoints
-from tutelage.train.bases import describe
-from tutelage.train.card import write_card
+from tutelage.train.bases.load import describe
+from tutelage.train.bases.save import save_student
 from tutelage.train.config import TrainConfig
-from tutelage.train.held_out_rows import Dataset
-from tutelage.train.new_record import new_run_record
+from tutelage.train.model.taught import Taught
 from tutelage.train.parallel import Ranks
-from tutelage.train.row_log import readings
-from tutelage.train.run_record import write_run_record
-from tutelage.train.save import save_student
+from tutelage.train.record.card import write_card
+from tutelage.train.record.new_record import new_run_record
+from tutelage.train.record.row_log import readings
+from tutelage.train.record.run_record import write_run_record
+from tutelage.train.record.training_rows import write_training_rows
+from tutelage.train.rows.dataset import Dataset
+from tutelage.train.rows.templates import template_of
+from tutelage.train.rows.token_store import TokenStore
 from tutelage.train.student_folder import ANSWERS, EVALUATION, REPORT, ROW_LOG, RUN, TRAINING_ROWS
-from tutelage.train.taught import Taught
-from tutelage.train.templates import template_of
-from tutelage.train.token_store import TokenStore
-from tutelage.train.training_rows import write_training_rows
 
 
 class Finished(NamedTuple):

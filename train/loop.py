@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from tutelage.schemas.errors import TrainingStopped
-from tutelage.train.batches import Rows, collate, trained_tokens
 from tutelage.train.config import Loss, Optimizer, Training
-from tutelage.train.packing import Document, Pack, best_fit
+from tutelage.train.model.taught import Taught
 from tutelage.train.parallel import Ranks, reshard
-from tutelage.train.taught import Taught
+from tutelage.train.rows.batches import Rows, collate, trained_tokens
+from tutelage.train.rows.packing import Document, Pack, best_fit
 
 CROSS_ENTROPY = Loss()
 

@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
+from tutelage.train.bases.shape import Shape
 from tutelage.train.config import TrainConfig
-from tutelage.train.shape import Shape
 
 FP32 = 4
 CHUNK_ROWS = 256

@@ -9,17 +9,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tutelage.schemas.receipt import HELD_OUT, TRAIN
-from tutelage.train.bases import describe, load_tokenizer, tokenizer_sha256
+from tutelage.train.bases.load import describe, load_tokenizer, tokenizer_sha256
+from tutelage.train.bases.shape import Shape, shape_of
 from tutelage.train.config import TrainConfig
-from tutelage.train.encoding import Encoder
 from tutelage.train.memory import Memory, estimate
-from tutelage.train.order import epoch_order
-from tutelage.train.overlap import require_no_overlap
-from tutelage.train.packing import PackStream
-from tutelage.train.shape import Shape, shape_of
+from tutelage.train.rows.encoding import Encoder
+from tutelage.train.rows.order import epoch_order
+from tutelage.train.rows.overlap import require_no_overlap
+from tutelage.train.rows.packing import PackStream
+from tutelage.train.rows.templates import template_of
+from tutelage.train.rows.token_store import TokenStore, build_store, check_vocabulary
 from tutelage.train.student_folder import TOKENS
-from tutelage.train.templates import template_of
-from tutelage.train.token_store import TokenStore, build_store, check_vocabulary
 
 EXAMPLES = 3
 WINDOWS = 50

@@ -20,25 +20,25 @@ import torch
 
 from tutelage.schemas.permit import Permit
 from tutelage.train import checkpoint as checkpoints
-from tutelage.train.bases import base_sha256, load_model, load_tokenizer, tokenizer_sha256
+from tutelage.train.bases.load import base_sha256, load_model, load_tokenizer, tokenizer_sha256
 from tutelage.train.checkpoint import Checkpoint
 from tutelage.train.config import TrainConfig
 from tutelage.train.export import Finished, export
 from tutelage.train.flops import model_flops_utilisation
-from tutelage.train.isolation import require_isolation
-from tutelage.train.kernels import fused_head
 from tutelage.train.loop import Learner, NonFinite, StepReport
-from tutelage.train.loss_head import warn_of_traps
-from tutelage.train.order import check_mix, epoch_order
-from tutelage.train.overlap import require_no_overlap
-from tutelage.train.packing import Document, Pack, PackStream, best_fit, steps_of
+from tutelage.train.model.isolation import require_isolation
+from tutelage.train.model.kernels import fused_head
+from tutelage.train.model.loss_head import warn_of_traps
+from tutelage.train.model.taught import Taught, require_plain_head
 from tutelage.train.parallel import Ranks, join_ranks, shard
 from tutelage.train.progress import METRICS, Metrics, Watcher
-from tutelage.train.row_log import RowLog
+from tutelage.train.record.row_log import RowLog
+from tutelage.train.rows.order import check_mix, epoch_order
+from tutelage.train.rows.overlap import require_no_overlap
+from tutelage.train.rows.packing import Document, Pack, PackStream, best_fit, steps_of
+from tutelage.train.rows.token_store import TokenStore, build_store, check_vocabulary
 from tutelage.train.schedule import learning_rate
 from tutelage.train.student_folder import CHECKPOINTS, NON_FINITE, ROW_LOG, TOKENS, held, write_json
-from tutelage.train.taught import Taught, require_plain_head
-from tutelage.train.token_store import TokenStore, build_store, check_vocabulary
 from tutelage.train.trackers import open_trackers
 
 
@@ -355,7 +355,7 @@ def _taught(config: TrainConfig, tokenizer: Any, stores: Stores, ranks: Ranks) -
         if store is not None:
             check_vocabulary(store, vocabulary)
     if config.student.lora is not None:
-        from tutelage.train.lora import with_lora
+        from tutelage.train.bases.lora import with_lora
 
         model = with_lora(model, config.student.lora, training.seed)
     taught = Taught(model, config.loss, fused_head(training.kernels, ranks.device)).to(ranks.device)

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from tutelage.cli import display as module
-from tutelage.cli.display import LINE_EVERY_S, RATE_OVER_S, duration, _Rate, _table, display
+from tutelage.cli.display import LINE_EVERY_S, RATE_OVER_S, _Rate, _table, display, duration
 from tutelage.pipelines.plan import Plan, TeacherPlan
 
 

@@ -5,9 +5,9 @@ from io import StringIO
 from rich.console import Console
 
 from tutelage.cli.train_preview import print_preview
+from tutelage.train.bases.shape import Shape
 from tutelage.train.memory import Memory
 from tutelage.train.preview import Example, Packing, Piece, Preview, Split, Vocabulary
-from tutelage.train.shape import Shape
 
 COUNTS = {"rows": 9, "truncated": 2, "dropped": 1, "unended": 0, "tokens": 900, "trained_tokens": 450}
 

@@ -15,8 +15,8 @@ from tiny_tokenizer import tiny_tokenizer
 
 from tutelage.schemas.rows import Completion
 from tutelage.train.config import TrainConfig
-from tutelage.train.evaluate import evaluate
-from tutelage.train.evaluate_config import EvaluateConfig
+from tutelage.train.evaluation.evaluate import evaluate
+from tutelage.train.evaluation.evaluate_config import EvaluateConfig
 from tutelage.train.run import train
 
 K = 4

@@ -46,8 +46,8 @@ def report(parallel: str) -> dict[str, Any]:
     from tutelage.train.checkpoint import optimizer_tensors, whole
     from tutelage.train.config import Loss, Optimizer, Training
     from tutelage.train.loop import Learner
+    from tutelage.train.model.taught import Taught
     from tutelage.train.parallel import join_ranks, leave_ranks, shard
-    from tutelage.train.taught import Taught
 
     torch.set_num_threads(1)
     ranks = join_ranks()

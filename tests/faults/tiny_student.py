@@ -12,9 +12,9 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from tutelage.train.config import Loss, Optimizer, Training
 from tutelage.train.loop import Learner
-from tutelage.train.packing import Document, Pack
+from tutelage.train.model.taught import Taught
 from tutelage.train.parallel import Ranks
-from tutelage.train.taught import Taught
+from tutelage.train.rows.packing import Document, Pack
 
 VOCABULARY = 211
 ALONE = Ranks(0, 1, torch.device("cpu"))

@@ -17,9 +17,9 @@ from tutelage.schemas.permit import Permit
 from tutelage.schemas.rows import Completion, TrainingRow
 from tutelage.schemas.terms_policy import TermsPolicy
 from tutelage.train.config import TrainConfig
-from tutelage.train.new_record import new_run_record
-from tutelage.train.run_record import StudentRun, write_run_record
-from tutelage.train.training_rows import Written, write_training_rows
+from tutelage.train.record.new_record import new_run_record
+from tutelage.train.record.run_record import StudentRun, write_run_record
+from tutelage.train.record.training_rows import Written, write_training_rows
 
 GPT: dict[str, Any] = {
     "teacher": "gpt",

@@ -15,12 +15,12 @@ from transformers import (
 )
 
 from tutelage.schemas.errors import ConfigError
-from tutelage.train.attention import boundaries
-from tutelage.train.attention_cuda import sees
-from tutelage.train.batches import collate, trained_tokens
 from tutelage.train.config import Loss
-from tutelage.train.isolation import find_leak, require_isolation
-from tutelage.train.taught import Taught, require_plain_head
+from tutelage.train.model.attention import boundaries
+from tutelage.train.model.attention_cuda import sees
+from tutelage.train.model.isolation import find_leak, require_isolation
+from tutelage.train.model.taught import Taught, require_plain_head
+from tutelage.train.rows.batches import collate, trained_tokens
 
 SHAPE = {
     "vocab_size": VOCABULARY,

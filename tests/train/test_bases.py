@@ -17,8 +17,8 @@ from torch import Tensor
 
 from tutelage.pipelines import embedded_teacher
 from tutelage.schemas.errors import ConfigError
-from tutelage.train import gguf_base
-from tutelage.train.bases import base_sha256, describe, load_model, load_tokenizer, tokenizer_sha256
+from tutelage.train.bases import gguf_base
+from tutelage.train.bases.load import base_sha256, describe, load_model, load_tokenizer, tokenizer_sha256
 from tutelage.train.config import Base
 
 WEIGHT = "model__layers__1__mlp__up_proj__weight"

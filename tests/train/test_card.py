@@ -11,9 +11,9 @@ from train_scene import GPT, LLAMA, SIGNED, TrainScene, student_run, training_ro
 
 from tutelage.schemas.rows import Completion
 from tutelage.schemas.terms_words import DUTIES
-from tutelage.train.card import license_name, license_page, student_card, write_card
-from tutelage.train.run_record import BaseEntry, DutyEntry, StudentRun
-from tutelage.train.training_rows import write_training_rows
+from tutelage.train.record.card import license_name, license_page, student_card, write_card
+from tutelage.train.record.run_record import BaseEntry, DutyEntry, StudentRun
+from tutelage.train.record.training_rows import write_training_rows
 
 MakeRow = Callable[..., Completion]
 # As the Hugging Face hub cuts a README in two.

@@ -14,13 +14,14 @@ from tiny_tokenizer import tiny_tokenizer
 
 from tutelage.schemas.errors import ConfigError, ContractError, SealBroken
 from tutelage.schemas.rows import Completion
-from tutelage.train.bases import load_model, load_tokenizer, tokenizer_sha256
+from tutelage.train.bases.load import load_model, load_tokenizer, tokenizer_sha256
 from tutelage.train.config import Base, Data, Loss
-from tutelage.train.held_out import row_losses
-from tutelage.train.held_out_rows import Dataset, read_held_out
-from tutelage.train.run_record import read_run_record, write_run_record
-from tutelage.train.token_store import TokenStore, build_store
-from tutelage.train.training_rows import read_training_rows, write_training_rows
+from tutelage.train.evaluation.held_out import row_losses
+from tutelage.train.evaluation.held_out_rows import read_held_out
+from tutelage.train.record.run_record import read_run_record, write_run_record
+from tutelage.train.record.training_rows import read_training_rows, write_training_rows
+from tutelage.train.rows.dataset import Dataset
+from tutelage.train.rows.token_store import TokenStore, build_store
 
 QUESTIONS = [(f"Number {number}, please?", f"so it is #### {number % 7}") for number in range(100, 108)]
 

@@ -7,12 +7,12 @@ import pytest
 
 from tutelage.schemas.config_file import check_config
 from tutelage.schemas.errors import ConfigError
-from tutelage.train.evaluate_config import EvaluateConfig, evaluate_schema, load_evaluate_config
+from tutelage.train.evaluation.evaluate_config import EvaluateConfig, evaluate_schema, load_evaluate_config
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "docs" / "evaluate.schema.json"
 REGENERATE = (
-    ".venv/bin/python -c 'import json; from tutelage.train.evaluate_config import evaluate_schema; "
+    ".venv/bin/python -c 'import json; from tutelage.train.evaluation.evaluate_config import evaluate_schema; "
     "print(json.dumps(evaluate_schema(), indent=2))' > docs/evaluate.schema.json"
 )
 LEAST: dict[str, Any] = {"version": 1, "student": "students/a"}

@@ -10,7 +10,7 @@ from tiny_student import VOCABULARY, TinyRows, tiny_llama
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tutelage.train.held_out import Aligned, KeptTop, measure, row_losses
+from tutelage.train.evaluation.held_out import Aligned, KeptTop, measure, row_losses
 
 LENGTHS = (20, 7, 33, 50, 2, 90)
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tutelage.train.evaluation_figures import Losses, Sample, column, difference, paired, ratio, share, wins
-from tutelage.train.intervals import LEAST_GROUPS, bootstrap, grouped, sign_test, wilson
+from tutelage.train.evaluation.evaluation_figures import Losses, Sample, column, difference, paired, ratio, share, wins
+from tutelage.train.evaluation.intervals import LEAST_GROUPS, bootstrap, grouped, sign_test, wilson
 
 
 @pytest.mark.parametrize(

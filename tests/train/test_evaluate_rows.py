@@ -12,7 +12,8 @@ from tutelage.pipelines.storage import Folder
 from tutelage.pipelines.withdraw import withdraw
 from tutelage.schemas.errors import ConfigError, ContractError, SealBroken
 from tutelage.schemas.rows import Completion
-from tutelage.train.held_out_rows import Dataset, HeldOutRows, read_held_out, require_apart
+from tutelage.train.evaluation.held_out_rows import HeldOutRows, read_held_out, require_apart
+from tutelage.train.rows.dataset import Dataset
 
 Build = Callable[..., Completion]
 

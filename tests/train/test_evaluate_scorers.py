@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from tutelage.schemas.errors import ConfigError, ContractError
-from tutelage.train.scorers import final_number, scorer_of
+from tutelage.train.evaluation.scorers import final_number, scorer_of
 
 GSM8K = "Janet sells 16 - 3 - 4 = <<16-3-4=9>>9 eggs a day.\nShe makes 9 * 2 = $<<9*2=18>>18.\n#### 18"
 

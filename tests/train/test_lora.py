@@ -10,8 +10,8 @@ from tiny_tokenizer import tiny_tokenizer
 from torch import Tensor
 
 from tutelage.schemas.errors import ConfigError
+from tutelage.train.bases.lora import has_lora, merged, merged_weights, with_lora
 from tutelage.train.config import Lora
-from tutelage.train.lora import has_lora, merged, merged_weights, with_lora
 
 IDS = torch.tensor([[14, 300, 20, 2, 90, 41]])
 

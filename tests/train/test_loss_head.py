@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from tutelage.train.config import Loss
-from tutelage.train.loss_head import Targets, head_loss, position_losses, warn_of_traps
-from tutelage.train.losses import TeacherTopK
+from tutelage.train.model.loss_head import Targets, head_loss, position_losses, warn_of_traps
+from tutelage.train.model.losses import TeacherTopK
 
 N, H, V, K = 37, 16, 101, 5
 TEACHER = {"tokenizer_sha256": "0" * 64, "k": K}

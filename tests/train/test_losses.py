@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tutelage.train.losses import (
+from tutelage.train.model.losses import (
     TeacherTopK,
     cross_entropy,
     forward_kl,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tutelage.schemas.errors import ConfigError
 from tutelage.train.config import Mix
-from tutelage.train.order import check_mix, epoch_order
+from tutelage.train.rows.order import check_mix, epoch_order
 
 GOLDEN = "93ee26ca9dde0221f557e68b80f568d19de9f6c2b509dbfbba21f6d6c8da22df"
 

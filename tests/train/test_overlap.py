@@ -13,8 +13,8 @@ from tutelage.schemas.errors import ConfigError
 from tutelage.schemas.rows import Completion
 from tutelage.schemas.text import normalise
 from tutelage.train.config import Data, Loss
-from tutelage.train.overlap import NO_ANSWER, require_no_overlap, text_digests
-from tutelage.train.token_store import build_store
+from tutelage.train.rows.overlap import NO_ANSWER, require_no_overlap, text_digests
+from tutelage.train.rows.token_store import build_store
 
 MakeRow = Callable[..., Completion]
 EIGHT = "One two three four five six seven eight."

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tutelage.train.packing import Pack, PackStream, best_fit, steps_of
+from tutelage.train.rows.packing import Pack, PackStream, best_fit, steps_of
 
 LENGTHS = st.lists(st.integers(1, 100), max_size=60)
 

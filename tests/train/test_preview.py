@@ -15,12 +15,12 @@ from transformers import LlamaConfig
 
 from tutelage.schemas.errors import ConfigError
 from tutelage.schemas.rows import Completion
-from tutelage.train.batches import collate
+from tutelage.train.bases.shape import Shape, shape_of
 from tutelage.train.config import Base, Lora, Loss, TrainConfig
 from tutelage.train.memory import FP32, estimate
+from tutelage.train.model.taught import Taught
 from tutelage.train.preview import Preview, preview_training
-from tutelage.train.shape import Shape, shape_of
-from tutelage.train.taught import Taught
+from tutelage.train.rows.batches import collate
 
 MakeRow = Callable[..., Completion]
 HOME = ("smollm2", "gpt")

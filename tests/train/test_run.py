@@ -14,9 +14,9 @@ from run_scene import RunScene, killed_after
 from tutelage.schemas.errors import ConfigError, DatasetHeld, TrainingStopped
 from tutelage.schemas.rows import Completion
 from tutelage.train.checkpoint import steps_saved
-from tutelage.train.run_record import read_run_record
+from tutelage.train.record.run_record import read_run_record
+from tutelage.train.record.training_rows import require_training_rows
 from tutelage.train.student_folder import held
-from tutelage.train.training_rows import require_training_rows
 
 Build = Callable[..., Completion]
 WORDS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]

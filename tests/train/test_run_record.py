@@ -13,9 +13,9 @@ from tutelage.schemas.canonical import sha256_hex
 from tutelage.schemas.errors import ConfigError, ContractError
 from tutelage.schemas.rows import Completion
 from tutelage.schemas.version import CODE_VERSION
-from tutelage.train.new_record import thinned
-from tutelage.train.run_record import StudentRun, read_run_record, write_run_record
-from tutelage.train.training_rows import Written, write_training_rows
+from tutelage.train.record.new_record import thinned
+from tutelage.train.record.run_record import StudentRun, read_run_record, write_run_record
+from tutelage.train.record.training_rows import Written, write_training_rows
 
 MakeRow = Callable[..., Completion]
 

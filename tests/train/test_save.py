@@ -19,11 +19,11 @@ from torch import Tensor
 
 from tutelage.schemas.canonical import sha256_hex
 from tutelage.schemas.errors import StorageError
-from tutelage.train.attention import use_packed_attention
-from tutelage.train.bases import load_model, load_tokenizer, tokenizer_sha256
+from tutelage.train.bases.load import load_model, load_tokenizer, tokenizer_sha256
+from tutelage.train.bases.lora import has_lora, merged, with_lora
+from tutelage.train.bases.save import save_student
 from tutelage.train.config import Base, Lora
-from tutelage.train.lora import has_lora, merged, with_lora
-from tutelage.train.save import save_student
+from tutelage.train.model.attention import use_packed_attention
 
 IDS = torch.tensor([[14, 300, 20, 2, 90, 41]])
 FILES = {"model.safetensors", "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"}

@@ -13,11 +13,11 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 from transformers import PreTrainedTokenizerFast
 
 from tutelage.schemas.errors import ConfigError
+from tutelage.train.bases.tokenizer_digest import tokenizer_sha256
 from tutelage.train.config import Data
-from tutelage.train.row_problems import Problem
-from tutelage.train.templates import Template, rendered, template_of
-from tutelage.train.tokenizer_digest import tokenizer_sha256
-from tutelage.train.turns import NOTHING_TO_TRAIN, Rendered, Turns
+from tutelage.train.rows.row_problems import Problem
+from tutelage.train.rows.templates import Template, rendered, template_of
+from tutelage.train.rows.turns import NOTHING_TO_TRAIN, Rendered, Turns
 
 QUESTION = [("user", "What is green tea made from?")]
 ANSWER = "From leaves, heated soon after picking.\n\nWörter, 日本, 🐝."

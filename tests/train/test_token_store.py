@@ -16,11 +16,11 @@ from token_scene import split_set
 
 from tutelage.schemas.errors import ConfigError, SealBroken, StorageError
 from tutelage.schemas.rows import Completion
-from tutelage.train import store_files
 from tutelage.train.config import Data, Loss
-from tutelage.train.store_files import StoredRow, StoreWriter, stored_facts
-from tutelage.train.templates import rendered
-from tutelage.train.token_store import TokenStore, build_store, check_vocabulary
+from tutelage.train.rows import store_files
+from tutelage.train.rows.store_files import StoredRow, StoreWriter, stored_facts
+from tutelage.train.rows.templates import rendered
+from tutelage.train.rows.token_store import TokenStore, build_store, check_vocabulary
 
 MakeRow = Callable[..., Completion]
 LONG = "The average of these numbers is eleven. " * 20

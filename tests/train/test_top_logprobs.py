@@ -15,8 +15,8 @@ from token_scene import K, logit_loss, said, split_set
 from tutelage.schemas.errors import ConfigError
 from tutelage.schemas.rows import Completion
 from tutelage.train.config import Data, Loss, TeacherLogits
-from tutelage.train.token_pieces import Pieces
-from tutelage.train.token_store import TokenStore, build_store
+from tutelage.train.rows.token_pieces import Pieces
+from tutelage.train.rows.token_store import TokenStore, build_store
 
 MakeRow = Callable[..., Completion]
 TEXT = "The average of these numbers is 11."

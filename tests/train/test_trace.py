@@ -13,7 +13,7 @@ from train_scene import GPT, LLAMA, SIGNED, TrainScene
 from tutelage.cli.trace import show_trace
 from tutelage.schemas.errors import ConfigError, ContractError, SealBroken
 from tutelage.schemas.rows import Completion
-from tutelage.train.trace import checked_run, row_of, rows_among
+from tutelage.train.record.trace import checked_run, row_of, rows_among
 
 MakeRow = Callable[..., Completion]
 Told = Callable[..., dict[str, Any]]

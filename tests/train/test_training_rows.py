@@ -14,8 +14,8 @@ from tutelage.schemas.contracts import TRAINING_ROWS, open_parquet, table_of
 from tutelage.schemas.errors import ContractError, SealBroken, StorageError
 from tutelage.schemas.merkle import inclusion_path, leaf_hash, merkle_root, verify_inclusion
 from tutelage.schemas.rows import TrainingRow
-from tutelage.train import training_rows
-from tutelage.train.training_rows import (
+from tutelage.train.record import training_rows
+from tutelage.train.record.training_rows import (
     GrowingRoot,
     TaughtBy,
     Written,

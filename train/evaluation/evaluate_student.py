@@ -1,0 +1,58 @@
+"""The student that is evaluated: its record, and that its files are the ones that the record names."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+from pydantic import ValidationError
+
+from tutelage.schemas.canonical import sha256_hex
+from tutelage.schemas.contracts import TRAINING_ROWS as TRAINING_ROWS_CONTRACT
+from tutelage.schemas.contracts import open_parquet
+from tutelage.schemas.errors import ContractError, SealBroken
+from tutelage.train.config import Base, TrainConfig
+from tutelage.train.record.run_record import StudentRun
+from tutelage.train.record.trace import checked_run
+from tutelage.train.student_folder import RUN, TRAINING_ROWS
+from tutelage.train.whole_file import sha256_of
+
+
+class Student(NamedTuple):
+    folder: Path
+    run: StudentRun
+    run_sha256: str
+    config: TrainConfig
+
+    @property
+    def base(self) -> Base:
+        """The student itself, as something that can be loaded."""
+        return Base(folder=str(self.folder))
+
+    def trained_ids(self) -> pa.Array:
+        """Ids of the rows that taught it, each once."""
+        path = self.folder / TRAINING_ROWS
+        with path.open("rb") as stream:
+            parquet = open_parquet(TRAINING_ROWS_CONTRACT, stream, str(path))
+            return parquet.read(["row_id"]).column("row_id").unique()
+
+
+def open_student(folder: str) -> Student:
+    """Raises ConfigError where there is no finished student, SealBroken where a file is not the one of the record."""
+    path = Path(folder)
+    run = checked_run(path)
+    for name, digest in sorted(run.student.files.items()):
+        found = sha256_of(path / name) if (path / name).is_file() else None
+        if found != digest:
+            state = "is missing" if found is None else f"has the SHA-256 {found[:12]}…"
+            raise SealBroken(
+                f"{path / name}: {state}, {RUN} tells of {digest[:12]}…: figures would be of another student than the "
+                "record's. Restore the file from a copy of the student"
+            )
+    try:
+        config = TrainConfig.model_validate(run.config)
+    except ValidationError as error:
+        raise ContractError(
+            f"{path / RUN}: its config is none that this tutelage reads ({error.error_count()} problems, the first: "
+            f"{error.errors()[0]['msg']}); use the version that trained it: {run.code_version}"
+        ) from error
+    return Student(path, run, sha256_hex((path / RUN).read_bytes()), config)

@@ -1,0 +1,1 @@
+"""From the rows of a sealed set to packs of tokens: templates, masks, tokens on disk, order, packing."""
