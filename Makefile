@@ -11,7 +11,7 @@ EXTRAS := pipelines,audit,embedding,train,lora,demo,dev
 PACKAGES := schemas pipelines audit train cli
 RUFF_PATHS := $(PACKAGES) tests benchmarks docs
 
-.PHONY: help setup check types test demo bench bench-audit bench-lineage drill clean
+.PHONY: help setup check types test demo bench bench-audit bench-lineage bench-train drill drill-train clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -59,8 +59,14 @@ bench-audit: setup ## duplicates against their peers, memory at a million rows, 
 bench-lineage: setup ## who was taught by whom, beside every baseline, on the shared development data; see benchmarks/README.md
 	@$(BIN)/python benchmarks/lineage.py
 
+bench-train: setup ## loss, speed and memory beside TRL on the same rows, the reader alone; see benchmarks/README.md
+	@$(BIN)/python benchmarks/train.py
+
 drill: setup ## kill -9 at random moments, resume, count
 	@$(BIN)/python benchmarks/kill_drill.py
+
+drill-train: setup ## the same of a training: kill -9, resume, compare bit for bit
+	@$(BIN)/python benchmarks/train_drill.py
 
 clean: ## what setup and the checks made; harvests stay
 	@rm -rf .venv build .mypy_cache .pytest_cache .ruff_cache

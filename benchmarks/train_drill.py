@@ -128,7 +128,7 @@ def moments(kills: int, steps: int, draw: random.Random) -> Iterator[tuple[str, 
     fifth at the end."""
     fifth = max(1, kills // 5)
     # The last interval has only the last checkpoint.
-    targets = sorted(draw.randrange(1, steps - CHECKPOINT_EVERY) for _ in range(max(kills - 2 * fifth, 0)))
+    targets = sorted(draw.randrange(1, max(2, steps - CHECKPOINT_EVERY)) for _ in range(max(kills - 2 * fifth, 0)))
     writing = set(draw.sample(range(len(targets)), min(fifth, len(targets))))
     stepping = [("checkpoint" if place in writing else "stepping", target) for place, target in enumerate(targets)]
     yield "starting", 0

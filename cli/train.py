@@ -40,7 +40,12 @@ def train_config(config: "TrainConfig") -> "Trained":
     from tutelage.train.run import train  # torch takes seconds to import
 
     with display(_leads()) as watcher:
-        return train(config, permit, watcher)
+        trained = train(config, permit, watcher)
+    if trained.finished and _leads():
+        from tutelage.audit.student_page import write_student_page
+
+        write_student_page(trained.folder)
+    return trained
 
 
 def _show_preview(config: "TrainConfig", as_json: bool) -> int:
@@ -69,6 +74,7 @@ def print_trained(trained: "Trained") -> None:
         first, best = trained.held_out_losses[0][1], min(loss for step, loss in trained.held_out_losses if step)
         typer.echo(f"held out  {first:.4f} untaught, {best:.4f} at its best (step {trained.exported_step:,}: exported)")
     typer.echo(f"student   {trained.folder}: transformers and vLLM load it as it is; README.md is its card")
+    typer.echo(f"page      {trained.folder}/report.html: how it learned, and who taught it")
     typer.echo(f"why       {trained.folder}/run.json and training_rows.parquet; tutelage trace {trained.folder}")
 
 
