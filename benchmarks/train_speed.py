@@ -1,5 +1,6 @@
 """Real tokens a second, memory, time to the first step: ours beside TRL's defaults and TRL tuned, taking turns."""
 
+import sys
 from collections.abc import Sequence
 from statistics import median
 from typing import NamedTuple
@@ -32,12 +33,15 @@ def run(model: str, *, rounds: int | None, quick: bool) -> list[Goal]:
     found: dict[str, list[Training]] = {name: [] for name in (OURS, *plan.times)}
     for _ in range(1 if quick else rounds or plan.rounds):
         for name, trainings in found.items():
+            print(f"{model}, round {len(trainings) + 1}: {name} ...", file=sys.stderr, flush=True)
             if name == OURS:
                 trainings.append(ours(folder, rows, "--packs-per-step", PACKS_PER_STEP))
             elif name == TUNED_NAME:
                 trainings.append(trl(folder, rows, *TUNED, "--accumulation", PACKS_PER_STEP))
             else:
                 trainings.append(trl(folder, rows))
+            said = f"{trainings[-1].tokens_per_s:,.0f} tokens/s, {trainings[-1].tokens_per_cpu_s:,.0f} per CPU-second"
+            print(said, file=sys.stderr, flush=True)
     lengths = read_rows(rows).lengths
     first = found[OURS][0]
     print(

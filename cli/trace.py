@@ -30,7 +30,9 @@ def show_trace(student: Path, row: str | None, as_json: bool) -> int:
     withdrawn = find_withdrawals([dataset, *run.dataset.parents])
     if row is not None:
         # An id that it never saw can have been withdrawn all the same.
-        stone = withdrawn.rows.get(row if taught is None else taught.row_id)
+        prefixed = [stone for row_id, stone in withdrawn.rows.items() if row_id.startswith(row)]
+        whole = withdrawn.rows.get(row if taught is None else taught.row_id)
+        stone = whole if taught is not None or len(prefixed) != 1 else prefixed[0]
         answer = {"student": run.student.name, "row": row} | _row(taught, stone) | _looked(withdrawn)
         print_json(answer) if as_json else _print_row(run, row, taught, stone, withdrawn)
         return 0

@@ -43,8 +43,8 @@ def find_withdrawals(datasets: Iterable[ParentEntry]) -> Withdrawals:
             opened = _opened(entry)
             if opened.folder.root in seen:
                 continue
-            seen[opened.folder.root] = entry.uri
             stones = _tombstones(opened, entry.uri)
+            seen[opened.folder.root] = entry.uri
             notes += _changed(opened, entry)
         except _Unreachable as error:
             unreachable.append(f"{entry.uri}: {error}")

@@ -11,6 +11,12 @@ def test_the_config_in_the_readme_is_the_demos() -> None:
     assert demo in (ROOT / "README.md").read_text()
 
 
+def test_the_readme_names_the_whole_way_of_a_row() -> None:
+    text = (ROOT / "README.md").read_text()
+    commands = ("harvest", "verify", "prove", "withdraw", "audit report", "curate", "train", "evaluate", "trace")
+    assert [name for name in commands if f"tutelage {name}" not in text] == []
+
+
 def test_every_command_is_documented() -> None:
     from typer.main import get_command
 

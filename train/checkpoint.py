@@ -61,6 +61,12 @@ def steps_saved(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.glob("step-*") if path.is_dir()) if folder.is_dir() else []
 
 
+def remove_unfinished(folder: Path) -> None:
+    """What killed runs had half written."""
+    for left in (*folder.glob(".*.unfinished"), *folder.glob(".*.old")):
+        shutil.rmtree(left, ignore_errors=True)
+
+
 def step_name(step: int) -> str:
     return f"step-{step:010d}"
 
@@ -74,7 +80,7 @@ def damage(folder: Path) -> str | None:
         for name, digest in sums.items():
             if sha256_of(folder / name) != digest:
                 return f"{name} is not what was saved"
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, TypeError) as error:
         return str(error)
     return None
 

@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 
 import torch
 
+from tutelage.schemas.errors import SealBroken, TutelageError
 from tutelage.schemas.permit import Permit
 from tutelage.schemas.receipt import TRAIN
 from tutelage.schemas.rows import TrainingRow
 from tutelage.train import checkpoint as checkpoints
-from tutelage.train.bases.load import describe
+from tutelage.train.bases.load import base_sha256, describe
 from tutelage.train.bases.save import save_student
 from tutelage.train.config import TrainConfig
 from tutelage.train.model.taught import Taught
@@ -22,7 +23,8 @@ from tutelage.train.parallel import Ranks
 from tutelage.train.record.card import write_card
 from tutelage.train.record.new_record import new_run_record
 from tutelage.train.record.row_log import readings
-from tutelage.train.record.run_record import write_run_record
+from tutelage.train.record.run_record import StudentRun, write_run_record
+from tutelage.train.record.trace import checked_run
 from tutelage.train.record.training_rows import write_training_rows
 from tutelage.train.rows.dataset import Dataset
 from tutelage.train.rows.templates import template_of
@@ -63,6 +65,12 @@ def export(
     files = save_student(taught.model, tokenizer, folder, chat_template, template.end_of_turn, weights)
     rows = write_training_rows(folder / TRAINING_ROWS, _training_rows(permit, store, folder, finished.exported_step))
     state = finished.state
+    counted = sum(share.tokens_trained for share in rows.taught_by)
+    if finished.exported_step == state["step"] and counted != state["trained_tokens"]:
+        raise SealBroken(
+            f"{folder / ROW_LOG}: tells of {counted:,} trained tokens, the run made {state['trained_tokens']:,}; "
+            "nobody knows what taught this student. Delete the folder, and train again"
+        )
     record = new_run_record(
         config,
         permit,
@@ -83,9 +91,22 @@ def export(
         device=_device(ranks),
         notes=[*([finished.note] if finished.note else []), *_counted(store)],
     )
-    write_run_record(folder, record)
     write_card(folder, record)
+    write_run_record(folder, record)
     ranks.wait()
+
+
+def finished_student(folder: Path, config: TrainConfig, permit: Permit) -> StudentRun | None:
+    """The record of the student in the folder, where it is this very training's and all of its files are whole."""
+    try:
+        found = checked_run(folder)
+        same = TrainConfig.model_validate(found.config).identity() == config.identity()
+    except (TutelageError, ValueError):
+        return None
+    base = base_sha256(config.student.base)
+    rows = (permit.manifest.merkle.root, permit.tombstone_head)
+    is_this = same and base == found.base.sha256 and rows == (found.dataset.merkle_root, found.dataset.tombstone_head)
+    return found if is_this else None
 
 
 def _training_rows(permit: Permit, store: TokenStore, folder: Path, last_step: int) -> Iterator[TrainingRow]:

@@ -18,12 +18,13 @@ from typing import Any, NamedTuple
 
 import torch
 
+from tutelage.schemas.errors import ConfigError
 from tutelage.schemas.permit import Permit
 from tutelage.train import checkpoint as checkpoints
 from tutelage.train.bases.load import base_sha256, load_model, load_tokenizer, tokenizer_sha256
 from tutelage.train.checkpoint import Checkpoint
 from tutelage.train.config import TrainConfig
-from tutelage.train.export import Finished, export
+from tutelage.train.export import Finished, export, finished_student
 from tutelage.train.flops import model_flops_utilisation
 from tutelage.train.loop import Learner, NonFinite, StepReport
 from tutelage.train.model.isolation import require_isolation
@@ -32,14 +33,15 @@ from tutelage.train.model.loss_head import warn_of_traps
 from tutelage.train.model.taught import Taught, require_plain_head
 from tutelage.train.parallel import Ranks, join_ranks, shard
 from tutelage.train.progress import METRICS, Metrics, Watcher
-from tutelage.train.record.row_log import RowLog
+from tutelage.train.record.row_log import NOTHING, RowLog, Saved, log_damage
+from tutelage.train.record.run_record import StudentRun
 from tutelage.train.rows.order import check_mix, epoch_order
 from tutelage.train.rows.overlap import require_no_overlap
 from tutelage.train.rows.packing import Document, Pack, PackStream, best_fit, steps_of
 from tutelage.train.rows.token_store import TokenStore, build_store, check_vocabulary
 from tutelage.train.schedule import learning_rate
-from tutelage.train.student_folder import CHECKPOINTS, NON_FINITE, ROW_LOG, TOKENS, held, write_json
-from tutelage.train.trackers import open_trackers
+from tutelage.train.student_folder import CHECKPOINTS, NON_FINITE, ROW_LOG, TOKENS, held, require_own_folder, write_json
+from tutelage.train.trackers import open_trackers, require_trackers
 
 
 class Trained(NamedTuple):
@@ -49,7 +51,7 @@ class Trained(NamedTuple):
     folder: str
     finished: bool
     steps: int
-    exported_step: int
+    exported_step: int | None
     loss: float | None
     held_out_losses: tuple[tuple[int, float], ...]
     notes: tuple[str, ...]
@@ -57,7 +59,6 @@ class Trained(NamedTuple):
     def to_json(self) -> dict[str, Any]:
         return {
             **self._asdict(),
-            "exported_step": self.exported_step if self.finished else None,
             "held_out_losses": [{"step": step, "loss": loss} for step, loss in self.held_out_losses],
         }
 
@@ -72,7 +73,12 @@ def train(config: TrainConfig, permit: Permit, watcher: Watcher | None = None) -
     watcher = watcher or Watcher()
     ranks = join_ranks()
     folder = Path(config.output.folder)
+    require_own_folder(folder, config, permit)
+    require_trackers(config.trackers)
     with held(folder) if ranks.leads else contextlib.nullcontext(), _stop_signals() as stop:
+        if (done := finished_student(folder, config, permit)) is not None:
+            watcher.note(f"{folder}: this training has ended already; nothing is done again")
+            return _as_trained(done, folder, permit.notes)
         watcher.phase("tokens")
         tokenizer = load_tokenizer(config.student.base)
         stores = _stores(config, permit, tokenizer, folder, ranks)
@@ -92,10 +98,12 @@ def train(config: TrainConfig, permit: Permit, watcher: Watcher | None = None) -
             finished = run.to_the_end(stop)
         finally:
             run.close()
-        if finished:
-            watcher.phase("saving")
-            export(config, permit, tokenizer, stores.train, taught, run.finished(), folder, ranks)
-        return run.trained(finished, permit.notes)
+        if not finished:
+            return run.trained(None, permit.notes)
+        watcher.phase("saving")
+        ended = run.finished()
+        export(config, permit, tokenizer, stores.train, taught, ended, folder, ranks)
+        return run.trained(ended.exported_step, permit.notes)
 
 
 class _Run:
@@ -136,7 +144,7 @@ class _Run:
             "best_step": None,
             "worse": 0,
             "metrics_bytes": 0,
-            "row_log_bytes": 0,
+            "row_log": list(NOTHING),
             "started_at": datetime.now(UTC).isoformat("T", "seconds"),
         }
         if resumed is not None:
@@ -144,7 +152,7 @@ class _Run:
         (folder / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
         # Every rank knows every pack; only the first writes.
         self._metrics = Metrics(folder / METRICS, self._state["metrics_bytes"]) if ranks.leads else None
-        self._row_log = RowLog(folder / ROW_LOG, self._state["row_log_bytes"]) if ranks.leads else None
+        self._row_log = RowLog(folder / ROW_LOG, Saved(*self._state["row_log"])) if ranks.leads else None
         self._trackers = open_trackers(config, folder) if ranks.leads else []
         order = lambda epoch: epoch_order(stores.train, config.training.seed, epoch, config.data.mix)  # noqa: E731
         self._stream = PackStream(
@@ -259,7 +267,7 @@ class _Run:
     def _save(self) -> None:
         if self._metrics is not None and self._row_log is not None:
             self._state["metrics_bytes"] = self._metrics.saved()
-            self._state["row_log_bytes"] = self._row_log.saved()
+            self._state["row_log"] = list(self._row_log.saved())
         state = {**self._state, "identity": self._identity, "random": torch.get_rng_state().tolist()}
         self._write_checkpoint(checkpoints.step_name(self._state["step"]), state, True)
 
@@ -289,8 +297,8 @@ class _Run:
         exported, note = state["step"], None
         best = self._folder / CHECKPOINTS / checkpoints.BEST
         if state["best_step"] not in (None, state["step"]):
-            broken = checkpoints.damage(best)
-            if broken is None and checkpoints.read_state(best)["step"] == state["best_step"]:
+            broken = checkpoints.damage(best) or self._of_another(checkpoints.read_state(best))
+            if broken is None:
                 self._load_weights(checkpoints.load(best).weights)
                 exported = state["best_step"]
             else:
@@ -299,12 +307,17 @@ class _Run:
                 )
         return Finished(exported, state, self._identity, note)
 
-    def trained(self, finished: bool, notes: tuple[str, ...]) -> Trained:
+    def _of_another(self, best: dict[str, Any]) -> str | None:
+        wanted = (self._state["best_step"], self._identity)
+        return None if (best["step"], best["identity"]) == wanted else f"it is of step {best['step']}, or another run"
+
+    def trained(self, exported_step: int | None, notes: tuple[str, ...]) -> Trained:
         state = self._state
         held_out = tuple((seen["step"], seen["loss"]) for seen in state["evaluations"])
         last = state["losses"][-1][1] if state["losses"] else None
-        exported = state["best_step"] or state["step"]
-        return Trained(str(self._folder), finished, state["step"], exported, last, held_out, notes)
+        return Trained(
+            str(self._folder), exported_step is not None, state["step"], exported_step, last, held_out, notes
+        )
 
     def _write(self, line: dict[str, Any]) -> None:
         if self._metrics is not None:
@@ -320,9 +333,16 @@ class _Run:
         write_json(self._folder / name, {"step": found.step, **numbers, "rank": self._ranks.rank, "row_ids": rows})
 
     def close(self) -> None:
-        for part in (self._metrics, self._row_log, *self._trackers):
-            if part is not None:
-                part.close()
+        with contextlib.ExitStack() as parts:  # all of them, whichever refuses
+            for part in (self._metrics, self._row_log, *self._trackers):
+                if part is not None:
+                    parts.callback(part.close)
+
+
+def _as_trained(run: StudentRun, folder: Path, notes: tuple[str, ...]) -> Trained:
+    held_out = tuple((seen["step"], seen["loss"]) for seen in run.evaluations)
+    last = run.losses[-1].loss if run.losses else None
+    return Trained(str(folder), True, run.steps, run.student.exported_step, last, held_out, notes)
 
 
 def _stores(config: TrainConfig, permit: Permit, tokenizer: Any, folder: Path, ranks: Ranks) -> Stores:
@@ -374,17 +394,35 @@ def _taught(config: TrainConfig, tokenizer: Any, stores: Stores, ranks: Ranks) -
 
 
 def _newest(folder: Path, identity: dict[str, Any], watcher: Watcher) -> Checkpoint | None:
-    """The newest checkpoint that is whole; raises ConfigError where it is of another run."""
+    """The newest checkpoint that is whole, with the logs that belong to it. Raises ConfigError where it is of another
+    run, or where there are some and none is whole."""
     where = folder / CHECKPOINTS
-    for name in reversed(checkpoints.steps_saved(where)):
+    checkpoints.remove_unfinished(where)
+    names = checkpoints.steps_saved(where)
+    for name in reversed(names):
         broken = checkpoints.damage(where / name)
         if broken is None:
-            found = checkpoints.load(where / name)
-            checkpoints.require_same_run(found.state["identity"], identity, where)
-            watcher.note(f"going on from step {found.state['step']}")
-            return found
-        watcher.note(f"{where / name}: is damaged ({broken}); going on from the one before")
+            state = checkpoints.read_state(where / name)
+            checkpoints.require_same_run(state["identity"], identity, where)
+            broken = _logs_damage(folder, state)
+        if broken is None:
+            watcher.note(f"going on from step {state['step']}")
+            return checkpoints.load(where / name)
+        watcher.note(f"{where / name}: is damaged ({broken}); it is passed over")
+    if names:
+        raise ConfigError(
+            f"{where}: holds {len(names)} checkpoints, and none is whole; restore one from a copy, or delete the "
+            "folder to begin anew"
+        )
     return None
+
+
+def _logs_damage(folder: Path, state: dict[str, Any]) -> str | None:
+    metrics = folder / METRICS
+    size = metrics.stat().st_size if metrics.exists() else 0
+    if size < state["metrics_bytes"]:
+        return f"{METRICS} has {size} bytes of {state['metrics_bytes']}"
+    return log_damage(folder / ROW_LOG, Saved(*state["row_log"]))
 
 
 def _thinned(losses: list[Any], most: int = 1000) -> list[Any]:

@@ -8,13 +8,32 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tutelage.schemas.errors import DatasetHeld
+from tutelage.schemas.errors import ConfigError, DatasetHeld
+from tutelage.schemas.manifest import MANIFEST
+from tutelage.schemas.permit import Permit
 from tutelage.schemas.storage_errors import storage_errors
+from tutelage.train.config import TrainConfig
 from tutelage.train.whole_file import replacing
 
 RUN, CARD, TRAINING_ROWS = "run.json", "README.md", "training_rows.parquet"
 EVALUATION, ANSWERS, REPORT = "evaluation.json", "evaluation_answers.json", "report.html"
 CHECKPOINTS, TOKENS, ROW_LOG, NON_FINITE = "checkpoints", "tokens", "checkpoints/rows.log", "nonfinite.json"
+
+
+def require_own_folder(folder: Path, config: TrainConfig, permit: Permit) -> None:
+    """Raises ConfigError where the student would be written over, into, or around what it is made of."""
+    base = config.student.base
+    sources = {"dataset": permit.dataset, "student.base.folder": base.folder}
+    sources |= {f"parent {entry.uri}": entry.uri for entry in permit.manifest.parents}
+    if base.fresh is not None:
+        sources["student.base.fresh.tokenizer"] = base.fresh.tokenizer
+    own = folder.resolve()
+    for name, source in sources.items():
+        place = Path(source.removeprefix("file://")).resolve() if source else None
+        if place is not None and place.exists() and (place.is_relative_to(own) or own.is_relative_to(place)):
+            raise ConfigError(f"output.folder is {folder}, and {name} lies there too; name a folder of its own")
+    if (folder / MANIFEST).exists():
+        raise ConfigError(f"output.folder is {folder}, which holds a sealed dataset; name a folder of its own")
 
 
 @contextlib.contextmanager

@@ -1,5 +1,7 @@
 """Metrics to the trackers that a config names, each behind an extra of its own: metrics.jsonl is always written."""
 
+import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,17 +10,16 @@ from tutelage.train.config import TrainConfig
 from tutelage.train.progress import Tracker
 
 
+def require_trackers(names: Sequence[str]) -> None:
+    """Raises ConfigError where one is not installed: before anything is read, not after the first step."""
+    for name in names:
+        if importlib.util.find_spec(name) is None:
+            raise ConfigError(f"trackers: {name} is not installed; pip install 'tutelage[{name}]', or take it out")
+
+
 def open_trackers(config: TrainConfig, folder: Path) -> list[Tracker]:
-    """Raises ConfigError where one is not installed."""
-    found: list[Tracker] = []
-    for name in config.trackers:
-        try:
-            found.append(_OPEN[name](config, folder))
-        except ImportError as error:
-            raise ConfigError(
-                f"trackers: {name} is not installed ({error}); pip install 'tutelage[{name}]', or take it out"
-            ) from error
-    return found
+    require_trackers(config.trackers)
+    return [_OPEN[name](config, folder) for name in config.trackers]
 
 
 class _TensorBoard:
@@ -36,11 +37,12 @@ class _TensorBoard:
 
 
 class _Run:
-    """trackio and wandb, which share an interface. Nothing is sent but numbers and the student's name."""
+    """trackio and wandb, which share an interface. We give them numbers and the student's name; what they add of the
+    machine, and where they send it, is their own settings' affair."""
 
-    def __init__(self, module: Any, config: TrainConfig) -> None:
+    def __init__(self, module: Any, config: TrainConfig, **settings: Any) -> None:
         self._module = module
-        module.init(project="tutelage", name=config.student.name)
+        module.init(project="tutelage", name=config.student.name, **settings)
 
     def log(self, values: dict[str, float], step: int) -> None:
         self._module.log(values, step=step)
@@ -58,7 +60,8 @@ def _trackio(config: TrainConfig, _: Path) -> Tracker:
 def _wandb(config: TrainConfig, _: Path) -> Tracker:
     import wandb
 
-    return _Run(wandb, config)
+    quiet = wandb.Settings(console="off", disable_code=True, disable_git=True, x_disable_stats=True)
+    return _Run(wandb, config, settings=quiet)
 
 
 _OPEN: dict[str, Any] = {"tensorboard": _TensorBoard, "trackio": _trackio, "wandb": _wandb}

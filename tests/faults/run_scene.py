@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,10 @@ from base_folders import write_folder
 from train_scene import TrainScene
 
 from tutelage.schemas.rows import Completion
+from tutelage.train.bases.load import load_tokenizer
 from tutelage.train.config import TrainConfig
 from tutelage.train.progress import read_metrics
+from tutelage.train.rows.token_store import build_store
 from tutelage.train.run import Trained, train
 
 LEAST: dict[str, Any] = {
@@ -59,12 +63,25 @@ class RunScene(TrainScene):
         config = TrainConfig.model_validate(self.sections(into, **changed))
         return train(config, self.permit(name=config.student.name))
 
-    def process(self, into: str = "student", **changed: Any) -> subprocess.Popen[str]:
-        """`tutelage train` in a process of its own; `line_of` waits for what it says."""
+    def process(self, into: str = "student", limit_bytes: int | None = None, **changed: Any) -> subprocess.Popen[str]:
+        """`tutelage train` in a process of its own; with a limit, no file grows beyond it once tokens are made."""
+        if limit_bytes is not None:
+            config = TrainConfig.model_validate(self.sections(into, **changed))
+            tokenizer = load_tokenizer(config.student.base)
+            for split in ("train", "held_out"):
+                folder = Path(config.output.folder) / "tokens"
+                build_store(self.out.uri, split, tokenizer, config.data, config.loss, folder)
         path = self.folder / f"{into}.yaml"
         path.write_text(yaml.safe_dump(self.sections(into, **changed)))
         command = [sys.executable, "-c", "from tutelage.cli.main import run; run()", "train", str(path)]
-        return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ})
+        return subprocess.Popen(
+            command,
+            stderr=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+            preexec_fn=None if limit_bytes is None else partial(_limit, limit_bytes),
+        )
 
     def metrics(self, student: str = "student") -> list[dict[str, Any]]:
         """Without what a clock or a kernel says."""
@@ -78,6 +95,10 @@ class RunScene(TrainScene):
 
     def weights(self, student: str = "student") -> bytes:
         return (self.folder / student / "model.safetensors").read_bytes()
+
+
+def _limit(most: int) -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
 
 
 def killed_after(steps: int, process: subprocess.Popen[str], metrics: Path, how: int = signal.SIGKILL) -> int:

@@ -70,6 +70,7 @@ class TrainScene(CurateScene):
         folder = self.folder / "student"
         folder.mkdir(exist_ok=True)
         (folder / "model.safetensors").write_bytes(WEIGHTS)
+        (folder / "config.json").write_bytes(b"{}")
         rows = write_training_rows(folder / "training_rows.parquet", training_rows(readings))
         write_run_record(folder, student_run(self.permit(name=name, **terms), rows, name=name))
         return folder
@@ -96,7 +97,7 @@ def train_config(name: str = "tiny", **sections: Any) -> TrainConfig:
 def student_run(permit: Permit, rows: Written, *, name: str = "tiny", **facts: Any) -> StudentRun:
     config = facts.pop("config", train_config(name))
     defaults: dict[str, Any] = {
-        "files": {"model.safetensors": sha256_hex(WEIGHTS), "config.json": "0" * 64},
+        "files": {"model.safetensors": sha256_hex(WEIGHTS), "config.json": sha256_hex(b"{}")},
         "exported_step": 2,
         "base_sha256": "b" * 64,
         "base_description": "SmolLM2-135M-Instruct (embedded)",

@@ -229,7 +229,11 @@ def test_a_held_out_row_among_the_training_rows_ends_it(scene: EvaluateScene) ->
     written = write_training_rows(folder / "training_rows.parquet", rows)
     record = read_run_record(folder)
     sealed = record.training_rows.model_copy(update={"merkle_root": written.merkle_root, "sha256": written.sha256})
-    write_run_record(folder, record.model_copy(update={"training_rows": sealed}))
+    teachers = tuple(
+        entry.model_copy(update={"rows": share.rows})
+        for entry, share in zip(record.teachers, written.taught_by, strict=True)
+    )
+    write_run_record(folder, record.model_copy(update={"training_rows": sealed, "teachers": teachers}))
     with pytest.raises(ContractError, match=rf"1 held-out rows? were trained on: {held_out}"):
         scene.evaluate(student=str(folder))
 

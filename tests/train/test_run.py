@@ -131,10 +131,49 @@ def test_a_damaged_newest_checkpoint_costs_its_steps_and_nothing_else(undisturbe
 
 
 def test_a_finished_run_is_run_again_for_nothing(undisturbed: RunScene) -> None:
-    before = undisturbed.weights("undisturbed"), undisturbed.metrics("undisturbed")
+    folder = undisturbed.folder / "undisturbed"
+    (folder / "evaluation.json").write_text("{}")
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file() and path.name != ".lock"}
     trained = undisturbed.run("undisturbed", training=EVALUATED)
     assert trained.finished
-    assert (undisturbed.weights("undisturbed"), undisturbed.metrics("undisturbed")) == before
+    assert trained.exported_step == read_run_record(folder).student.exported_step
+    after = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file() and path.name != ".lock"}
+    assert after == before
+
+
+@pytest.mark.parametrize("file", ["checkpoints/rows.log", "metrics.jsonl"])
+@pytest.mark.parametrize("how", ["gone", "changed"])
+def test_logs_that_are_not_what_was_logged_cost_the_checkpoints_that_know_of_them(
+    file: str, how: str, undisturbed: RunScene
+) -> None:
+    if how == "changed" and file == "metrics.jsonl":
+        return  # a line more or less of a curve teaches nobody
+    folder = undisturbed.folder / "logs"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(undisturbed.folder / "undisturbed", folder)
+    (folder / "run.json").unlink()
+    content = (folder / file).read_bytes()
+    (folder / file).unlink()
+    if how == "changed":
+        (folder / file).write_bytes(b"\xff" + content[1:])
+    with pytest.raises(ConfigError, match="none is whole"):
+        undisturbed.run("logs", training=EVALUATED)
+
+
+@pytest.mark.parametrize("place", ["out", "out/student", "base", ""])
+def test_a_student_is_not_written_over_what_it_is_made_of(place: str, scene: RunScene) -> None:
+    before = scene.bytes()
+    with pytest.raises(ConfigError, match="name a folder of its own"):
+        scene.run(place)
+    assert scene.bytes() == before
+
+
+def test_a_disk_that_runs_full_between_checkpoints_is_said(scene: RunScene) -> None:
+    process = scene.process("full", limit_bytes=700, training={"checkpoint_every_steps": 1000})
+    _, errors = process.communicate()
+    assert process.returncode == 1, errors
+    assert "the checkpoints are safe" in errors
+    assert "Traceback" not in errors
 
 
 @pytest.mark.parametrize(

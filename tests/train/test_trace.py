@@ -175,6 +175,16 @@ def _root_changed(folder: Path) -> None:
     (folder / "run.json").write_text(json.dumps(run))
 
 
+def _ledger_changed(folder: Path) -> None:
+    record = json.loads((folder / "run.json").read_text())
+    record["teachers"][0]["teacher"] = "somebody"
+    (folder / "run.json").write_text(json.dumps(record))
+
+
+def _config_changed(folder: Path) -> None:
+    (folder / "config.json").write_bytes(b"{ }")
+
+
 def _weights_changed(folder: Path) -> None:
     (folder / "model.safetensors").write_bytes(b"another student's")
 
@@ -195,6 +205,8 @@ BROKEN = {
     "root changed": (_root_changed, "run.json names 6 under 000000000000"),
     "weights changed": (_weights_changed, "this is not the student that the record tells of"),
     "weights gone": (_weights_gone, "model.safetensors: is missing"),
+    "ledger changed": (_ledger_changed, "of teacher 'somebody' run.json tells"),
+    "config changed": (_config_changed, "this is not the student that the record tells of"),
     "weights unnamed": (_weights_unnamed, "run.json names no weights"),
 }
 

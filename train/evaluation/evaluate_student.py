@@ -9,12 +9,11 @@ from pydantic import ValidationError
 from tutelage.schemas.canonical import sha256_hex
 from tutelage.schemas.contracts import TRAINING_ROWS as TRAINING_ROWS_CONTRACT
 from tutelage.schemas.contracts import open_parquet
-from tutelage.schemas.errors import ContractError, SealBroken
+from tutelage.schemas.errors import ContractError
 from tutelage.train.config import Base, TrainConfig
 from tutelage.train.record.run_record import StudentRun
 from tutelage.train.record.trace import checked_run
 from tutelage.train.student_folder import RUN, TRAINING_ROWS
-from tutelage.train.whole_file import sha256_of
 
 
 class Student(NamedTuple):
@@ -40,14 +39,6 @@ def open_student(folder: str) -> Student:
     """Raises ConfigError where there is no finished student, SealBroken where a file is not the one of the record."""
     path = Path(folder)
     run = checked_run(path)
-    for name, digest in sorted(run.student.files.items()):
-        found = sha256_of(path / name) if (path / name).is_file() else None
-        if found != digest:
-            state = "is missing" if found is None else f"has the SHA-256 {found[:12]}…"
-            raise SealBroken(
-                f"{path / name}: {state}, {RUN} tells of {digest[:12]}…: figures would be of another student than the "
-                "record's. Restore the file from a copy of the student"
-            )
     try:
         config = TrainConfig.model_validate(run.config)
     except ValidationError as error:

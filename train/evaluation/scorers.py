@@ -1,8 +1,10 @@
 """Whether a response has the answer: GSM8K's way, word for word, or as a function of the user's says."""
 
+import contextlib
 import importlib.util
 import math
 import re
+import sys
 import unicodedata
 from collections.abc import Callable
 from decimal import Decimal
@@ -69,7 +71,8 @@ def _users(name: str) -> Scorer:
 
     def score(response: str, answer: str) -> float:
         try:
-            value = found(response, answer)
+            with contextlib.redirect_stdout(sys.stderr):  # stdout is the command's own
+                value = found(response, answer)
         except Exception as error:  # whatever a user's code raises, its name and text have to come out
             raise ContractError(f"{name} raised {type(error).__name__}: {error}") from error
         if not isinstance(value, bool | int | float) or not math.isfinite(value) or not 0 <= value <= 1:
@@ -87,7 +90,8 @@ def _loaded(path: str, function: str) -> Callable[[str, str], Any]:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
+        with contextlib.redirect_stdout(sys.stderr):
+            spec.loader.exec_module(module)
     except Exception as error:
         raise ConfigError(f"{path}: can't be loaded ({type(error).__name__}: {error}); mend the file") from error
     found = getattr(module, function, None)

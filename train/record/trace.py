@@ -1,6 +1,6 @@
 """Where a student comes from: its record and its training rows, checked, and which of some rows were among them."""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from tutelage.schemas.errors import ConfigError, SealBroken
 from tutelage.schemas.rows import TrainingRow
 from tutelage.train.record.run_record import StudentRun, read_run_record
-from tutelage.train.record.training_rows import read_training_rows, require_training_rows
+from tutelage.train.record.training_rows import TaughtBy, read_training_rows, require_training_rows
 from tutelage.train.student_folder import TRAINING_ROWS
 from tutelage.train.whole_file import sha256_of
 
@@ -39,22 +39,43 @@ class TaughtRow(NamedTuple):
 
 
 def checked_run(folder: Path) -> StudentRun:
-    """The student's record. Raises SealBroken where the training rows or the weights are not those that it names."""
+    """The student's record. Raises SealBroken where a file of the student is not the one that it names, or where the
+    training rows are not, or say of a teacher what it doesn't."""
     run = read_run_record(folder)
     seal = run.training_rows
-    require_training_rows(folder / TRAINING_ROWS, rows=seal.rows, merkle_root=seal.merkle_root, sha256=seal.sha256)
-    weights = {name: digest for name, digest in run.student.files.items() if name.endswith(WEIGHTS)}
-    if not weights:
+    counted = require_training_rows(
+        folder / TRAINING_ROWS, rows=seal.rows, merkle_root=seal.merkle_root, sha256=seal.sha256
+    )
+    _require_ledger(folder, run, counted)
+    if not any(name.endswith(WEIGHTS) for name in run.student.files):
         raise SealBroken(f"{folder}: run.json names no weights ({WEIGHTS}); restore it from a copy of the student")
-    for name, digest in sorted(weights.items()):
+    for name, digest in sorted(run.student.files.items()):
         found = sha256_of(folder / name) if (folder / name).is_file() else None
         if found != digest:
             state = "is missing" if found is None else f"has the SHA-256 {found[:12]}…"
             raise SealBroken(
                 f"{folder / name}: {state}, run.json tells of {digest[:12]}…: this is not the student that the record "
-                "tells of. Restore the weights, or look for the record that belongs to these"
+                "tells of. Restore the file, or look for the record that belongs to these"
             )
     return run
+
+
+def _require_ledger(folder: Path, run: StudentRun, counted: Sequence[TaughtBy]) -> None:
+    teachers = {share.teacher for share in counted}
+    found = {
+        teacher: tuple(
+            sum(getattr(share, name) for share in counted if share.teacher == teacher)
+            for name in ("rows", "readings", "tokens_trained")
+        )
+        for teacher in teachers
+    }
+    told = {entry.teacher: (entry.rows, entry.readings, entry.tokens_trained) for entry in run.teachers}
+    if found != told:
+        differ = sorted(name for name in {*found, *told} if found.get(name) != told.get(name))
+        raise SealBroken(
+            f"{folder}: of teacher {differ[0]!r} run.json tells {told.get(differ[0])} (rows, readings, trained "
+            f"tokens), {TRAINING_ROWS} has {found.get(differ[0])}; restore both from a copy of the student"
+        )
 
 
 def rows_among(folder: Path, row_ids: Collection[str]) -> dict[str, TaughtRow]:

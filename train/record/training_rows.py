@@ -72,24 +72,22 @@ def leaf_of(row: TrainingRow) -> bytes:
 
 def write_training_rows(path: Path, rows: Iterable[TrainingRow]) -> Written:
     """Replaces the file at once; memory is a row group, and 16 to 48 bytes for each different row."""
-    root, shares = GrowingRoot(), dict[tuple[str, str], _Share]()
+    root, shares = GrowingRoot(), _Shares()
     with replacing(path) as stream, ContractWriter(TRAINING_ROWS, stream, str(path)) as writer:
         for group in _groups(rows):
             for place, row in enumerate(group, writer.rows):
                 assert row.position == place, f"reading {place} says that it is number {row.position}"
                 root.add(leaf_of(row))
-                shares.setdefault((row.teacher, row.terms_id), _Share()).add(row)
+                shares.add(row)
             writer.write(table_of(TRAINING_ROWS, group, str(path)))
+    taught_by = shares.taught_by()
     return Written(
         rows=writer.rows,
         # A row has one teacher and one stamp.
-        distinct_rows=sum(len(share.distinct) for share in shares.values()),
+        distinct_rows=sum(share.rows for share in taught_by),
         merkle_root=root.root().hex(),
         sha256=sha256_of(path),
-        taught_by=tuple(
-            TaughtBy(teacher, terms_id, len(share.distinct), share.readings, share.tokens_trained)
-            for (teacher, terms_id), share in sorted(shares.items())
-        ),
+        taught_by=taught_by,
     )
 
 
@@ -108,22 +106,25 @@ def read_training_rows(path: Path, wanted: Callable[[pa.Array], pa.Array] | None
         raise SealBroken(f"{path}: can't be read ({error}); restore it from a copy of the student") from error
 
 
-def require_training_rows(path: Path, *, rows: int, merkle_root: str, sha256: str) -> None:
-    """Raises SealBroken where the file is not the one that a run record names; reads it twice."""
+def require_training_rows(path: Path, *, rows: int, merkle_root: str, sha256: str) -> tuple[TaughtBy, ...]:
+    """Who taught how much, counted from the file. Raises SealBroken where it is not the one that a run record names;
+    reads it twice."""
     advice = "restore both files from a copy of the student"
     if not path.is_file():
         raise SealBroken(f"{path}: is missing, and without it nobody knows which rows taught the student; {advice}")
     if sha256_of(path) != sha256:
         raise SealBroken(f"{path}: its bytes are not those that run.json names (SHA-256 {sha256[:12]}…); {advice}")
-    root, count = GrowingRoot(), 0
+    root, count, shares = GrowingRoot(), 0, _Shares()
     for row in read_training_rows(path):
         root.add(leaf_of(row))
+        shares.add(row)
         count += 1
     if (count, root.root().hex()) != (rows, merkle_root):
         raise SealBroken(
             f"{path}: holds {count:,} readings under the Merkle root {root.root().hex()[:12]}…, run.json names "
             f"{rows:,} under {merkle_root[:12]}…; {advice}"
         )
+    return shares.taught_by()
 
 
 class _Distinct:
@@ -155,6 +156,22 @@ class _Share:
         self.distinct.add(row.row_id)
         self.readings += 1
         self.tokens_trained += row.tokens_trained
+
+
+class _Shares:
+    """Readings by teacher and stamp of terms."""
+
+    def __init__(self) -> None:
+        self._by_stamp: dict[tuple[str, str], _Share] = {}
+
+    def add(self, row: TrainingRow) -> None:
+        self._by_stamp.setdefault((row.teacher, row.terms_id), _Share()).add(row)
+
+    def taught_by(self) -> tuple[TaughtBy, ...]:
+        return tuple(
+            TaughtBy(teacher, terms_id, len(share.distinct), share.readings, share.tokens_trained)
+            for (teacher, terms_id), share in sorted(self._by_stamp.items())
+        )
 
 
 def _groups(rows: Iterable[TrainingRow]) -> Iterator[list[TrainingRow]]:
