@@ -205,7 +205,7 @@ BROKEN = {
     "root changed": (_root_changed, "run.json names 6 under 000000000000"),
     "weights changed": (_weights_changed, "this is not the student that the record tells of"),
     "weights gone": (_weights_gone, "model.safetensors: is missing"),
-    "ledger changed": (_ledger_changed, "of teacher 'somebody' run.json tells"),
+    "ledger changed": (_ledger_changed, "of teacher 'gpt' run.json tells None"),
     "config changed": (_config_changed, "this is not the student that the record tells of"),
     "weights unnamed": (_weights_unnamed, "run.json names no weights"),
 }
