@@ -130,8 +130,17 @@ class Loss(Section):
                 f"kind is {self.kind}, which needs the teacher's logprobs; say what they are: "
                 "teacher: {tokenizer_sha256: …, temperature: 1.0, k: 20}"
             )
-        if not self.needs_logits and (self.teacher is not None or self.cross_entropy_share):
-            raise ValueError("kind is cross_entropy, which has no teacher and nothing to mix; take those keys out")
+        used = {
+            "teacher": self.needs_logits,
+            "cross_entropy_share": self.needs_logits,
+            "temperature": self.needs_logits and self.kind != "random_sampling",
+            "beta": self.kind == "jsd",
+            "samples": self.kind == "random_sampling",
+            "tail": self.kind == "forward_kl",
+        }
+        for name, is_used in used.items():
+            if not is_used and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"kind is {self.kind}, which has no use for {name}; take {name} out")
         return self
 
 

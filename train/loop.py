@@ -64,7 +64,6 @@ class Learner:
         self.optimizer = _adamw(self.parameters, optimizer)
         self.step_number = 0
         self.splits = 0
-        self._padded_to = training.pack_tokens if training.compile else None
 
     def step(self, packs: Sequence[Pack], learning_rate: float) -> StepReport:
         """Raises TrainingStopped where the loss or the gradient is not finite, on all ranks, before any weight
@@ -142,10 +141,16 @@ class Learner:
 
     def _forward(self, pack: Pack, denominator: int, loss: Loss, rows: Rows, number: int = 0) -> Tensor:
         device = self.ranks.device
-        batch = collate(pack.documents, rows, device, self._k if loss.needs_logits else None, self._padded_to)
+        batch = collate(pack.documents, rows, device, self._k if loss.needs_logits else None, self._padding(pack))
         with torch.autocast(device.type, torch.bfloat16, enabled=self._training.precision == "bf16"):
             found: Tensor = self.taught(batch, denominator, loss, self._generator(number, loss))
         return found
+
+    def _padding(self, pack: Pack) -> int | None:
+        """Compiled graphs want one shape: of a pack, or of its pieces after memory ran out."""
+        if not self._training.compile:
+            return None
+        return max(self._training.pack_tokens >> self.splits, pack.tokens)
 
     def _generator(self, number: int, loss: Loss) -> torch.Generator | None:
         """For losses that draw: a function of seed, step, rank and pack, so that a resumed run draws the same."""
@@ -173,12 +178,15 @@ class Learner:
         finite = all(map(_is_finite, (loss, norm)))
         if not self.ranks.any(not finite):
             return
-        broken = [pack for pack, own in zip(packs, losses, strict=False) if not _is_finite(own)] or packs
-        rows = tuple(document.row for pack in broken for document in pack.documents)
-        self._dump(NonFinite(self.step_number, loss, norm, rows))
+        broken: Sequence[Pack] = [pack for pack, own in zip(packs, losses, strict=False) if not _is_finite(own)]
+        if not self.ranks.any(bool(broken)):  # no pack's loss alone: it is the gradient
+            broken = packs
+        if broken:
+            rows = tuple(document.row for pack in broken for document in pack.documents)
+            self._dump(NonFinite(self.step_number, loss, norm, rows))
         raise TrainingStopped(
             f"step {self.step_number}: the loss is {loss} and the gradient's norm {norm}; no weight was changed, and "
-            "the rows of that step are in nonfinite.json. Look at them, lower optimizer.learning_rate, or go on from "
+            "its rows are in nonfinite*.json. Look at them, lower optimizer.learning_rate, or go on from "
             "an earlier checkpoint with another seed"
         )
 

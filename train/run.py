@@ -31,7 +31,7 @@ from tutelage.train.model.isolation import require_isolation
 from tutelage.train.model.kernels import fused_head
 from tutelage.train.model.loss_head import warn_of_traps
 from tutelage.train.model.taught import Taught, require_plain_head
-from tutelage.train.parallel import Ranks, join_ranks, shard
+from tutelage.train.parallel import Ranks, join_ranks, leave_ranks, shard
 from tutelage.train.progress import METRICS, Metrics, Watcher
 from tutelage.train.record.row_log import NOTHING, RowLog, Saved, log_damage
 from tutelage.train.record.run_record import StudentRun
@@ -72,6 +72,13 @@ def train(config: TrainConfig, permit: Permit, watcher: Watcher | None = None) -
     """Trains or resumes; the permit says that the rows may be used. Raises what schemas/errors.py lists."""
     watcher = watcher or Watcher()
     ranks = join_ranks()
+    try:
+        return _train(config, permit, watcher, ranks)
+    finally:
+        leave_ranks()
+
+
+def _train(config: TrainConfig, permit: Permit, watcher: Watcher, ranks: Ranks) -> Trained:
     folder = Path(config.output.folder)
     require_own_folder(folder, config, permit)
     require_trackers(config.trackers)
@@ -164,6 +171,10 @@ class _Run:
             seed=config.training.seed,
             state=self._state["stream"],
         )
+        if not self._stream.documents:
+            raise ConfigError(
+                f"0 of {stores.train.rows:,} rows would be read; raise training.epochs, or a weight of data.mix"
+            )
 
     def to_the_end(self, stop: threading.Event) -> bool:
         """False where it was stopped; a checkpoint says where."""
@@ -368,6 +379,10 @@ def _stores(config: TrainConfig, permit: Permit, tokenizer: Any, folder: Path, r
 def _taught(config: TrainConfig, tokenizer: Any, stores: Stores, ranks: Ranks) -> Taught:
     """The model, checked, on its device. Its weights are a function of base and seed."""
     training = config.training
+    if training.compile and ranks.device.type == "cpu":
+        raise ConfigError(
+            "training.compile is true, and there is no GPU: on a CPU every pack is another graph; take it out"
+        )
     torch.manual_seed(training.seed)
     model = load_model(config.student.base, tokenizer, training.seed, config.data.max_tokens)
     vocabulary = model.get_input_embeddings().num_embeddings
@@ -379,16 +394,18 @@ def _taught(config: TrainConfig, tokenizer: Any, stores: Stores, ranks: Ranks) -
 
         model = with_lora(model, config.student.lora, training.seed)
     taught = Taught(model, config.loss, fused_head(training.kernels, ranks.device)).to(ranks.device)
-    require_isolation(taught, vocabulary)
     require_plain_head(taught, vocabulary)
     warn_of_traps(config.loss)
     if training.activation_checkpointing:
         model.activation_checkpointing_enable({"use_reentrant": False})
-    if training.parallel == "fsdp2" and ranks.world > 1:
-        shard(taught, taught.layers, ranks)
     if training.compile:
         for layer in taught.layers:
             layer.compile()
+    # As it will be trained: in its precision, compiled. Sharding changes where weights lie, and nothing else.
+    with torch.autocast(ranks.device.type, torch.bfloat16, enabled=training.precision == "bf16"):
+        require_isolation(taught, vocabulary)
+    if training.parallel == "fsdp2" and ranks.world > 1:
+        shard(taught, taught.layers, ranks)
     taught.train()
     return taught
 

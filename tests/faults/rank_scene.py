@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,26 +17,30 @@ LENGTHS = [5, 17, 3, 40, 11, 29, 8, 60, 22]
 
 def ranked(folder: Path, parallel: str, world: int = 2) -> list[dict[str, Any]]:
     """What each rank reports: losses, norms, and a sum over its weights after the last step."""
+    started([[__file__, str(folder / f"rank-{rank}.json"), parallel] for rank in range(world)])
+    return [json.loads((folder / f"rank-{rank}.json").read_text()) for rank in range(world)]
+
+
+def started(commands: Sequence[Sequence[str]]) -> None:
+    """Runs Python with these arguments, once a rank, in the surroundings that torchrun gives; all have to end well."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     ranks = []
-    for rank in range(world):
+    for rank, command in enumerate(commands):
         surroundings = {
             **os.environ,
             "RANK": str(rank),
             "LOCAL_RANK": str(rank),
-            "WORLD_SIZE": str(world),
+            "WORLD_SIZE": str(len(commands)),
             "MASTER_ADDR": "127.0.0.1",
             "MASTER_PORT": str(port),
             "OMP_NUM_THREADS": "1",
         }
-        command = [sys.executable, __file__, str(folder / f"rank-{rank}.json"), parallel]
-        ranks.append(subprocess.Popen(command, env=surroundings, stderr=subprocess.PIPE, text=True))
-    for rank in ranks:
-        _, errors = rank.communicate(timeout=120)
-        assert rank.returncode == 0, errors
-    return [json.loads((folder / f"rank-{rank}.json").read_text()) for rank in range(world)]
+        ranks.append(subprocess.Popen([sys.executable, *command], env=surroundings, stderr=subprocess.PIPE, text=True))
+    for process in ranks:
+        _, errors = process.communicate(timeout=180)
+        assert process.returncode == 0, errors
 
 
 def report(parallel: str) -> dict[str, Any]:

@@ -75,14 +75,18 @@ def packed_attention(
         raise AssertionError("packed attention was called without boundaries")
     if softcap is not None:
         raise ConfigError("the base caps its attention logits (softcap), which packed attention can't; choose another")
+    kind = query_BQTD.device.type
+    if torch.is_autocast_enabled(kind):  # rotary positions are fp32, and would take the kernels for half precision away
+        dtype = torch.get_autocast_dtype(kind)
+        query_BQTD, key_BGTD, value_BGTD = query_BQTD.to(dtype), key_BGTD.to(dtype), value_BGTD.to(dtype)
     longest = tutelage_boundaries.longest
     window = sliding_window if sliding_window is not None and sliding_window < longest else None
     if query_BQTD.is_cuda:
+        if dropout:
+            raise ConfigError("the base drops attention out, which the kernels for CUDA can't; set its dropout to 0")
         from tutelage.train.model.attention_cuda import attend
 
-        return attend(
-            query_BQTD, key_BGTD, value_BGTD, tutelage_boundaries, scaling=scaling, dropout=dropout, window=window
-        ), None
+        return attend(query_BQTD, key_BGTD, value_BGTD, tutelage_boundaries, scaling=scaling, window=window), None
     grouped = query_BQTD.shape[1] != key_BGTD.shape[1]
     pieces = [
         F.scaled_dot_product_attention(

@@ -21,11 +21,10 @@ def attend(
     boundaries: Boundaries,
     *,
     scaling: float | None,
-    dropout: float,
     window: int | None,
 ) -> Tensor:
     """[B, T, Q, D]."""
-    if query_BQTD.dtype in (torch.bfloat16, torch.float16) and dropout == 0:
+    if query_BQTD.dtype in (torch.bfloat16, torch.float16):
         return _varlen(query_BQTD, key_BGTD, value_BGTD, boundaries, scaling, window)
     from torch.nn.attention.flex_attention import create_block_mask
 

@@ -57,4 +57,5 @@ def _batch(documents: tuple[Tensor, ...]) -> Batch:
     ids = torch.cat(documents)
     lengths = [len(document) for document in documents]
     nothing = torch.zeros(0, dtype=torch.long, device=ids.device)
-    return Batch(ids[None], positions(lengths, ids.device), boundaries(lengths, ids.device), nothing, Targets(nothing))
+    where = boundaries(lengths, ids.device, slots=len(ids))  # padded, as compiled graphs have them
+    return Batch(ids[None], positions(lengths, ids.device), where, nothing, Targets(nothing))

@@ -101,11 +101,13 @@ class _HeadLoss(torch.autograd.Function):
         grad_weight = torch.zeros_like(weight_VH, dtype=torch.float32) if wanted_weight else None
         grad_bias = torch.zeros(vocabulary, device=hidden_NH.device) if wanted_bias else None
         scale = 1 / max(denominator, 1)
+        # In the hidden states' type; the gradient is of the weight as it is kept.
+        computing_VH = weight_VH.to(hidden_NH.dtype)
         # One for all chunks: memory of this size goes back to the system, and each page would be asked for anew.
         chunk = hidden_NH.new_empty(min(rows, chunk_rows), vocabulary)
         for start in range(0, rows, chunk_rows):
             hidden = hidden_NH[start : start + chunk_rows]
-            logits = torch.mm(hidden, weight_VH.T, out=chunk[: len(hidden)])
+            logits = torch.mm(hidden, computing_VH.T, out=chunk[: len(hidden)])
             if bias_V is not None:
                 logits += bias_V
             part = _part(targets, slice(start, start + chunk_rows))
@@ -118,7 +120,7 @@ class _HeadLoss(torch.autograd.Function):
             computed = grad_logits.to(hidden.dtype)
             if grad_hidden is not None:
                 torch.addmm(
-                    hidden, computed, weight_VH, beta=0, alpha=scale, out=grad_hidden[start : start + chunk_rows]
+                    hidden, computed, computing_VH, beta=0, alpha=scale, out=grad_hidden[start : start + chunk_rows]
                 )
             if grad_weight is not None and grad_weight.dtype == hidden.dtype:
                 grad_weight.addmm_(computed.T, hidden, alpha=scale)

@@ -53,18 +53,14 @@ class Taught(nn.Module):
     def forward(self, batch: Batch, denominator: int, loss: Loss, generator: torch.Generator | None = None) -> Tensor:
         """Sum of the batch's losses over `denominator`."""
         hidden = self.hidden(batch).index_select(0, batch.predicting_N)
+        if torch.is_autocast_enabled(hidden.device.type):  # what is added up between layers is fp32
+            hidden = hidden.to(torch.get_autocast_dtype(hidden.device.type))
         head = self.head
-        weight = head.weight
         if self._fused is not None and not loss.needs_logits and len(hidden):
-            return self._fused(hidden, weight.to(hidden.dtype), head.bias, batch.targets.ids_N) / max(denominator, 1)
+            weight = head.weight.to(hidden.dtype)
+            return self._fused(hidden, weight, head.bias, batch.targets.ids_N) / max(denominator, 1)
         return head_loss(
-            hidden.to(weight.dtype) if not torch.is_autocast_enabled(hidden.device.type) else hidden,
-            weight if weight.dtype == hidden.dtype else weight.to(hidden.dtype),
-            head.bias,
-            batch.targets,
-            loss,
-            denominator=denominator,
-            generator=generator,
+            hidden, head.weight, head.bias, batch.targets, loss, denominator=denominator, generator=generator
         )
 
 

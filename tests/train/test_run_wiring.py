@@ -1,0 +1,202 @@
+"""That a whole run asks every question: each check is made to say no, and each option is seen to arrive."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from base_folders import write_folder
+from rank_scene import started
+from run_scene import RunScene
+from tiny_tokenizer import tiny_tokenizer
+
+from tutelage.schemas.errors import ConfigError
+from tutelage.schemas.rows import Completion
+from tutelage.train import run as run_module
+from tutelage.train.bases.load import tokenizer_sha256
+from tutelage.train.model import taught as taught_module
+
+Build = Callable[..., Completion]
+K = 3
+
+
+@pytest.fixture(name="scene", scope="module")
+def _scene(tmp_path_factory: pytest.TempPathFactory, completion: Build) -> RunScene:
+    return RunScene(tmp_path_factory.mktemp("wiring")).with_rows(list(map(_row(completion), range(24))))
+
+
+def _row(completion: Build) -> Callable[[int], Completion]:
+    """Rows of two teachers whose logprobs were kept: their own token and two others."""
+    tokenizer = tiny_tokenizer()
+
+    def build(number: int) -> Completion:
+        answer = f"The answer is {number * 7} and not {number}"
+        ids = tokenizer.encode(answer, add_special_tokens=False)
+        tops = [[(token, -0.5), ((token + 1) % 256, -1.5), ((token + 2) % 256, -2.5)] for token in ids]
+        return completion(
+            messages=[("user", f"What of {number}?")],
+            response=answer,
+            teacher="smollm2" if number % 2 else "other",
+            sampling=json.dumps({"max_tokens": 64, "top_logprobs": K}),
+            tokens=[(token, tokenizer.decode([token]), -0.5) for token in ids],
+            top_logprobs=tops,
+        )
+
+    return build
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("require_isolation", run_module),
+        ("require_plain_head", run_module),
+        ("require_no_overlap", run_module),
+        ("check_vocabulary", run_module),
+    ],
+)
+def test_a_check_that_says_no_ends_the_run_before_a_step(
+    name: str, place: Any, scene: RunScene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(*_: Any, **__: Any) -> None:
+        raise ConfigError("no")
+
+    monkeypatch.setattr(place, name, refuses)
+    with pytest.raises(ConfigError, match="no"):
+        scene.run(f"refused-{name}")
+    assert scene.metrics(f"refused-{name}") == []
+
+
+def test_a_mix_reads_a_teacher_as_often_as_it_says(scene: RunScene) -> None:
+    scene.run("mixed", data={"mix": {"by": "teacher", "weights": {"other": 2, "smollm2": 0}}}, training={"epochs": 1})
+    readings = scene.readings("mixed")
+    assert {row["teacher"] for row in readings} == {"other"}
+    ids = {row["row_id"] for row in scene.rows("train") if row["teacher"] == "other"}
+    assert sorted(row["row_id"] for row in readings) == sorted([*ids, *ids])
+
+
+def test_a_run_that_would_read_no_row_is_refused(scene: RunScene) -> None:
+    with pytest.raises(ConfigError, match=r"0 of \d+ rows would be read"):
+        scene.run("nothing", training={"epochs": 0.001})
+    assert not (scene.folder / "nothing" / "run.json").exists()
+
+
+@pytest.mark.parametrize("kind", ["forward_kl", "reverse_kl", "jsd", "random_sampling"])
+def test_a_students_loss_against_its_teachers_logprobs_falls(kind: str, scene: RunScene) -> None:
+    teacher = {"tokenizer_sha256": tokenizer_sha256(tiny_tokenizer()), "k": K}
+    scene.run(f"kd-{kind}", loss={"kind": kind, "teacher": teacher}, training={"epochs": 8})
+    losses = [line["loss"] for line in scene.metrics(f"kd-{kind}") if line["kind"] == "step"]
+    assert losses[-1] < 0.9 * losses[0]
+
+
+def test_renormalising_warns_in_a_run(scene: RunScene) -> None:
+    teacher = {"tokenizer_sha256": tokenizer_sha256(tiny_tokenizer()), "k": K}
+    with pytest.warns(UserWarning, match="nearly all of the probability"):
+        scene.run("trap", loss={"kind": "forward_kl", "teacher": teacher, "tail": "renormalise"})
+
+
+def test_activation_checkpointing_arrives_and_changes_no_loss(scene: RunScene, monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch.utils import checkpoint
+
+    calls: list[int] = []
+    original = checkpoint.checkpoint
+
+    def counted(*arguments: Any, **keys: Any) -> Any:
+        calls.append(1)
+        return original(*arguments, **keys)
+
+    monkeypatch.setattr(checkpoint, "checkpoint", counted)
+    scene.run("plain", training={"max_steps": 2})
+    assert not calls
+    scene.run("saved", training={"max_steps": 2, "activation_checkpointing": True})
+    plain, saved = ([line["loss"] for line in scene.metrics(name)] for name in ("plain", "saved"))
+    assert saved == pytest.approx(plain, abs=1e-5)
+
+
+def test_in_bf16_attention_and_head_are_given_bf16(scene: RunScene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU the kernels for half precision are chosen by these."""
+    seen: dict[str, set[torch.dtype]] = {"head": set(), "attention": set()}
+    head, attend = taught_module.head_loss, torch.nn.functional.scaled_dot_product_attention
+
+    def head_spy(hidden: Any, weight: Any, *rest: Any, **keys: Any) -> Any:
+        seen["head"].add(hidden.dtype)
+        assert weight.dtype == torch.float32  # its gradient is summed as it is kept
+        return head(hidden, weight, *rest, **keys)
+
+    def attention_spy(query: Any, key: Any, value: Any, **keys: Any) -> Any:
+        seen["attention"] |= {query.dtype, key.dtype, value.dtype}
+        return attend(query, key, value, **keys)
+
+    monkeypatch.setattr(taught_module, "head_loss", head_spy)
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", attention_spy)
+    trained = scene.run("bf16", training={"precision": "bf16"})
+    assert seen["head"] == {torch.bfloat16}
+    assert torch.bfloat16 in seen["attention"]
+    assert trained.held_out_losses[-1][1] < trained.held_out_losses[0][1]
+
+
+def test_compiling_on_a_cpu_is_refused(scene: RunScene) -> None:
+    with pytest.raises(ConfigError, match="there is no GPU"):
+        scene.run("compiled", training={"compile": True})
+
+
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp2"])
+def test_two_processes_of_the_command_train_the_student_of_one(parallel: str, scene: RunScene) -> None:
+    name = f"two-{parallel}"
+    training = {"max_steps": 4, "precision": "fp32"}
+    scene.run(f"one-{parallel}", training=training)
+    path = scene.folder / f"{name}.yaml"
+    path.write_text(yaml.safe_dump(scene.sections(name, training={**training, "parallel": parallel})))
+    command = ["-c", "from tutelage.cli.main import run; run()", "train", str(path)]
+    started([command, command])
+    one, two = ([line["loss"] for line in scene.metrics(of)] for of in (f"one-{parallel}", name))
+    assert two == pytest.approx(one, abs=1e-4)
+    ids = [[row["row_id"] for row in scene.readings(of)] for of in (f"one-{parallel}", name)]
+    assert ids[0] == ids[1]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "code", "said"),
+    [
+        (lambda scene: _first(scene, "completions/train-*").write_bytes(b"x"), 4, "its bytes are not those that"),
+        (lambda scene: (Path(scene.out.root) / "receipt.json").unlink(), 3, "has no receipt"),
+    ],
+    ids=["a broken seal", "no receipt"],
+)
+def test_the_command_refuses_before_it_loads_a_weight(
+    spoil: Callable[[RunScene], object], code: int, said: str, completion: Build, tmp_path: Path
+) -> None:
+    scene = RunScene(tmp_path).with_rows(list(map(_row(completion), range(6))), held_out=None)
+    spoil(scene)
+    process = scene.process()
+    out, errors = process.communicate()
+    assert process.returncode == code, errors
+    assert said in errors
+    assert out == ""
+    assert not (tmp_path / "student").exists()
+
+
+def _first(scene: RunScene, pattern: str) -> Path:
+    return Path(scene.out.path(scene.out.list(f"{pattern}.parquet")[0]))
+
+
+def test_json_is_one_object_and_a_dry_run_loads_no_weight(scene: RunScene, capsys: pytest.CaptureFixture[str]) -> None:
+    from tutelage.cli.train import run_train
+
+    path = scene.folder / "json.yaml"
+    path.write_text(yaml.safe_dump(scene.sections("json", training={"max_steps": 2})))
+    assert run_train(path, dry_run=True, as_json=True) == 0
+    assert json.loads(capsys.readouterr().out)["packing"]
+    assert not (scene.folder / "json" / "model.safetensors").exists()
+    assert run_train(path, dry_run=False, as_json=True) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["finished"], found["steps"]) == (True, 2)
+
+
+def test_a_tokenizer_beyond_the_model_is_refused_by_a_run(scene: RunScene, tmp_path: Path) -> None:
+    write_folder(tmp_path / "small", vocab_size=300)
+    sections = scene.sections("small")["student"] | {"base": {"folder": str(tmp_path / "small")}}
+    with pytest.raises(ConfigError, match=r"token"):
+        scene.run("small", student=sections)
