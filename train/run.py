@@ -156,11 +156,6 @@ class _Run:
         }
         if resumed is not None:
             self._restore(resumed)
-        (folder / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
-        # Every rank knows every pack; only the first writes.
-        self._metrics = Metrics(folder / METRICS, self._state["metrics_bytes"]) if ranks.leads else None
-        self._row_log = RowLog(folder / ROW_LOG, Saved(*self._state["row_log"])) if ranks.leads else None
-        self._trackers = open_trackers(config, folder) if ranks.leads else []
         order = lambda epoch: epoch_order(stores.train, config.training.seed, epoch, config.data.mix)  # noqa: E731
         self._stream = PackStream(
             stores.train.lengths,
@@ -175,6 +170,11 @@ class _Run:
             raise ConfigError(
                 f"0 of {stores.train.rows:,} rows would be read; raise training.epochs, or a weight of data.mix"
             )
+        (folder / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
+        # Every rank knows every pack; only the first writes.
+        self._metrics = Metrics(folder / METRICS, self._state["metrics_bytes"]) if ranks.leads else None
+        self._row_log = RowLog(folder / ROW_LOG, Saved(*self._state["row_log"])) if ranks.leads else None
+        self._trackers = open_trackers(config, folder) if ranks.leads else []
 
     def to_the_end(self, stop: threading.Event) -> bool:
         """False where it was stopped; a checkpoint says where."""
