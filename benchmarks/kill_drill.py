@@ -25,6 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from ours import tutelage, write_config
 from prompts import write_prompts
+from touched import last_touched, touched_since
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "faults"))
 import stub_teacher
@@ -99,7 +100,7 @@ class Drill:
         after_s = time.monotonic() - began
         in_last_interval = self.stub.answered - (answered_at[0][1] if answered_at else self.stub.answered)
         fell_in = self._phase(self.stub.received > received_before, began_ns)
-        touched = _last_touched(self.dataset)
+        touched = last_touched(self.dataset)
         self.kills.append(Kill(fell_in, after_s, self.stub.answered, in_flight, in_last_interval, touched))
         return True
 
@@ -111,15 +112,15 @@ class Drill:
         """Seconds until the kill, once the phase has begun; infinity before."""
         if phase == "asking" and len(self.stub.answered_by_prompt) >= target:
             return self.draw.uniform(0, 0.05)
-        if phase == "compaction" and _touched_since(self.dataset, ROWS, began_ns):
+        if phase == "compaction" and touched_since(self.dataset, ROWS, began_ns):
             return self.draw.uniform(0, self.usual.compaction_s)
-        if phase == "sealing" and _touched_since(self.dataset, LEDGER, began_ns):
+        if phase == "sealing" and touched_since(self.dataset, LEDGER, began_ns):
             return self.draw.uniform(0, self.usual.sealing_s)
         return float("inf")
 
     def _phase(self, asked: bool, began_ns: int) -> str:
         later = {"sealed": MANIFEST, "sealing": LEDGER, "compaction": ROWS}
-        found = (name for name, files in later.items() if _touched_since(self.dataset, files, began_ns))
+        found = (name for name, files in later.items() if touched_since(self.dataset, files, began_ns))
         return next(found, "asking" if asked else "planning")
 
 
@@ -172,22 +173,6 @@ def run_undisturbed(folder: Path, prompts: Path, *, in_flight: int, latency_s: f
 def column(dataset: Path, table: str, name: str) -> list[Any]:
     files = sorted((dataset / table).glob("*.parquet"))
     return pa.concat_tables([pq.read_table(file, columns=[name]) for file in files])[name].to_pylist() if files else []
-
-
-def _touched_since(folder: Path, files: str, moment_ns: int) -> bool:
-    return any(_modified_ns(file) >= moment_ns for file in folder.glob(files))
-
-
-def _modified_ns(file: Path) -> int:
-    try:
-        return file.stat().st_mtime_ns
-    except OSError:  # it got its final name, or went, while we looked
-        return 0
-
-
-def _last_touched(folder: Path) -> str:
-    files = [file for file in folder.rglob("*") if file.is_file()]
-    return str(max(files, key=_modified_ns).relative_to(folder)) if files else "nothing"
 
 
 def broken_promises(drill: Drill) -> tuple[list[str], str]:

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import pyarrow.parquet as pq
 from ours import harvest, tutelage
 from prompts import write_prompts
+from touched import last_touched, modified_ns, touched_since
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "faults"))
 from base_folders import write_folder
@@ -94,22 +95,22 @@ class Drill:
         after_s = time.monotonic() - began
         step, checkpoint = last_step(self.student), last_checkpoint(self.student)
         fell_in = self._phase(began_ns)
-        self.kills.append(Kill(fell_in, after_s, step, checkpoint, _last_touched(self.student)))
+        self.kills.append(Kill(fell_in, after_s, step, checkpoint, last_touched(self.student)))
         return True
 
     def _phase(self, began_ns: int) -> str:
         if _exporting(self.student, began_ns):
             return "saving"
-        if _touched_since(self.student, UNFINISHED, began_ns):
+        if touched_since(self.student, UNFINISHED, began_ns):
             return "checkpoint"
-        return "stepping" if _touched_since(self.student, METRICS, began_ns) else "starting"
+        return "stepping" if touched_since(self.student, METRICS, began_ns) else "starting"
 
     def _wait_s(self, phase: str, target: int, began_ns: int) -> float:
         """Seconds until the kill, once the phase has begun; infinity before."""
-        arrived = _touched_since(self.student, METRICS, began_ns) and last_step(self.student) >= target
+        arrived = touched_since(self.student, METRICS, began_ns) and last_step(self.student) >= target
         if phase == "stepping" and arrived:
             return self.draw.uniform(0, STEPPING_S)
-        if phase == "checkpoint" and arrived and _touched_since(self.student, UNFINISHED, began_ns):
+        if phase == "checkpoint" and arrived and touched_since(self.student, UNFINISHED, began_ns):
             return self.draw.uniform(0, WRITING_S)
         if phase == "saving" and _exporting(self.student, began_ns):
             return self.draw.uniform(0, self.usual.saving_s)
@@ -256,23 +257,7 @@ def _unclocked(line: dict[str, Any]) -> dict[str, Any]:
 def _exporting(student: Path, began_ns: int) -> bool:
     """Whether the student's own files are being written, or are."""
     files = student.iterdir() if student.is_dir() else ()
-    return any(file.name not in UNEXPORTED and file.is_file() and _modified_ns(file) >= began_ns for file in files)
-
-
-def _touched_since(folder: Path, files: str, moment_ns: int) -> bool:
-    return any(_modified_ns(file) >= moment_ns for file in folder.glob(files))
-
-
-def _modified_ns(file: Path) -> int:
-    try:
-        return file.stat().st_mtime_ns
-    except OSError:  # it got its final name, or went, while we looked
-        return 0
-
-
-def _last_touched(folder: Path) -> str:
-    files = [file for file in folder.rglob("*") if file.is_file()]
-    return str(max(files, key=_modified_ns).relative_to(folder)) if files else "nothing"
+    return any(file.name not in UNEXPORTED and file.is_file() and modified_ns(file) >= began_ns for file in files)
 
 
 def run(folder: Path, *, prompts: int, kills: int, epochs: float, seed: int) -> list[str]:

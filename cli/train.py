@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
+    from tutelage.schemas.permit import Permit
     from tutelage.train.config import TrainConfig
     from tutelage.train.run import Trained
 
@@ -31,12 +32,8 @@ def run_train(config_path: Path, dry_run: bool, as_json: bool) -> int:
 def train_config(config: "TrainConfig") -> "Trained":
     """The gate comes first, before a weight is loaded."""
     from tutelage.cli.train_display import display
-    from tutelage.pipelines.train_gate import open_train_gate
 
-    today = datetime.now(UTC).date()
-    permit = open_train_gate(config.dataset, config.student.name, config.policy, today)
-    for note in permit.notes if _leads() else ():
-        typer.echo(f"note: {note}", err=True)
+    permit = _permit(config)
     from tutelage.train.run import train  # torch takes seconds to import
 
     with display(_leads()) as watcher:
@@ -48,14 +45,22 @@ def train_config(config: "TrainConfig") -> "Trained":
     return trained
 
 
+def _permit(config: "TrainConfig") -> "Permit":
+    from tutelage.pipelines.train_gate import open_train_gate
+
+    permit = open_train_gate(config.dataset, config.student.name, config.policy, datetime.now(UTC).date())
+    for note in permit.notes if _leads() else ():
+        typer.echo(f"note: {note}", err=True)
+    return permit
+
+
 def _show_preview(config: "TrainConfig", as_json: bool) -> int:
     from tutelage.cli.main import print_json
     from tutelage.cli.train_preview import print_preview
-    from tutelage.pipelines.train_gate import open_train_gate
+
+    permit = _permit(config)
     from tutelage.train.preview import preview_training
 
-    today = datetime.now(UTC).date()
-    permit = open_train_gate(config.dataset, config.student.name, config.policy, today)
     found = preview_training(config, permit.dataset, permit.receipt.splits)
     if as_json:
         print_json(found.to_json())

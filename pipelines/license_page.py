@@ -11,7 +11,7 @@ from tutelage.pipelines.dataset_facts import DatasetFacts, DatasetLicense, datas
 from tutelage.pipelines.storage import Folder
 from tutelage.schemas.manifest import SealedTerms
 from tutelage.schemas.markdown import counted, plain, table
-from tutelage.schemas.terms_words import DUTIES, UNKNOWN_WORD, USES
+from tutelage.schemas.terms_words import DUTIES, UNKNOWN_WORD, USES, decision_section
 
 
 def license_page(folder: Folder, terms: Sequence[SealedTerms]) -> str:
@@ -71,10 +71,5 @@ def _asked(entry: dict[str, Any], duty: str) -> str:
 
 
 def _decision(terms: SealedTerms) -> str:
-    lines = [f"- {plain(reason)}" for reason in terms.reasons]
-    if terms.declared_by_user:
-        lines.append("- This rests on what the user declared to own. Nobody else has checked it.")
-    if terms.override:
-        signed = "; ".join(f"{plain(key)}: {plain(value)}" for key, value in sorted(terms.override.items()))
-        lines.append(f"- **The terms say no; somebody signed an exception** ({signed}). It binds nobody else.")
-    return f"### The decision on teacher {plain(terms.teacher)}: {plain(terms.train_use)}\n\n" + "\n".join(lines)
+    reasons = [plain(reason) for reason in terms.reasons]
+    return decision_section(terms.teacher, terms.train_use, reasons, terms.declared_by_user, terms.override)

@@ -41,6 +41,12 @@ class Parent(NamedTuple):
             raise SealBroken(f"{self.name}: was sealed anew while it was read; nothing was sealed here, run it again")
 
 
+def parent_of(uri: str, folder: Folder, manifest: Manifest, manifest_sha256: str) -> Parent:
+    """A sealed dataset that is open already, with the runs that made it."""
+    entry = ParentEntry(uri=uri, manifest_sha256=manifest_sha256, merkle_root=manifest.merkle.root)
+    return Parent(uri, folder, manifest, entry, {run["run_id"]: run for run in read_runs(folder)})
+
+
 def open_parents(uris: Sequence[str], output: str) -> list[Parent]:
     """The parents in the config's order. Their files are not checked here: `seal_problems` does that."""
     found: list[Parent] = []
@@ -51,10 +57,7 @@ def open_parents(uris: Sequence[str], output: str) -> list[Parent]:
             raise ConfigError(f"{uri}: is another dataset of this config by another name; name each once")
         if folder.root == Folder(output).root:
             raise ConfigError(f"{output}: is one of the datasets by another name; name an output.uri of its own")
-        entry = ParentEntry(
-            uri=uri, manifest_sha256=sha256_hex(folder.read(MANIFEST)), merkle_root=manifest.merkle.root
-        )
-        found.append(Parent(uri, folder, manifest, entry, {run["run_id"]: run for run in read_runs(folder)}))
+        found.append(parent_of(uri, folder, manifest, sha256_hex(folder.read(MANIFEST))))
     return found
 
 

@@ -10,6 +10,7 @@ from tutelage.pipelines.config import HarvestConfig, Prices
 from tutelage.pipelines.dataset_files import RUN_FILE
 from tutelage.pipelines.job import TermsStamp
 from tutelage.pipelines.storage import Folder
+from tutelage.schemas.differences import differences, shown
 from tutelage.schemas.errors import ConfigError, ContractError
 from tutelage.schemas.version import CODE_VERSION
 
@@ -84,26 +85,12 @@ def require_same_identity(config: HarvestConfig, runs: Sequence[dict[str, Any]],
     if not runs:
         return
     before, now = runs[-1]["identity"], orjson.loads(orjson.dumps(config.identity()))
-    differences = list(_differences("", before, now))
-    if differences:
-        shown = "\n".join(f"  {item}" for item in differences[:8])
+    found = differences(before, now)
+    if found:
         raise ConfigError(
-            f"{uri}: was harvested with another config (there -> here):\n{shown}\n"
+            f"{uri}: was harvested with another config (there -> here):\n{shown(found)}\n"
             "name another output.uri, or go back to the config that made this folder"
         )
-
-
-def _differences(place: str, before: Any, now: Any) -> list[str]:
-    if isinstance(before, dict) and isinstance(now, dict):
-        found: list[str] = []
-        for key in sorted({*before, *now}):
-            found += _differences(f"{place}.{key}".lstrip("."), before.get(key), now.get(key))
-        return found
-    return [] if before == now else [f"{place}: {_short(before)} -> {_short(now)}"]
-
-
-def _short(value: Any) -> str:
-    return "absent" if value is None else orjson.dumps(value).decode()[:120]
 
 
 def _version(name: str) -> str | None:

@@ -13,8 +13,7 @@ import pyarrow.compute as pc
 
 from tutelage.pipelines.dataset_files import COMPLETIONS_FILES, RECEIPT_FILE, row_count
 from tutelage.pipelines.duties import duties_of, require_name
-from tutelage.pipelines.parents import Parent
-from tutelage.pipelines.run_record import read_runs
+from tutelage.pipelines.parents import Parent, parent_of
 from tutelage.pipelines.seal import read_manifest
 from tutelage.pipelines.sealed_rows import tombstones_of
 from tutelage.pipelines.storage import Folder
@@ -23,7 +22,7 @@ from tutelage.pipelines.verify import verify
 from tutelage.pipelines.withdrawn import WithdrawnRow, find_withdrawals
 from tutelage.schemas.canonical import sha256_hex
 from tutelage.schemas.errors import ConfigError, PolicyRefused, SealBroken
-from tutelage.schemas.manifest import MANIFEST, Manifest, ParentEntry
+from tutelage.schemas.manifest import MANIFEST, Manifest
 from tutelage.schemas.permit import Permit
 from tutelage.schemas.receipt import TRAIN, parse_receipt
 from tutelage.schemas.terms_policy import TermsPolicy
@@ -37,7 +36,7 @@ def open_train_gate(dataset: str, student_name: str, terms: TermsPolicy, today: 
     manifest = _curated(folder)
     manifest_sha256 = sha256_hex(folder.read(MANIFEST))
     _require_seal(folder)
-    parent = _as_parent(folder, manifest, manifest_sha256)
+    parent = parent_of(folder.uri, folder, manifest, manifest_sha256)
     receipt = parse_receipt(folder.read(RECEIPT_FILE), folder.path(RECEIPT_FILE))
     _require_rows(folder, manifest)
     notes = _require_not_withdrawn(parent)
@@ -95,12 +94,6 @@ def _curated(folder: Folder) -> Manifest:
         f"{folder.uri}: has no receipt ({RECEIPT_FILE}), it is {found}; so nothing says which of its rows were chosen, "
         "and that training on them is allowed. `tutelage curate` makes a set with a receipt: name that one as `dataset`"
     )
-
-
-def _as_parent(folder: Folder, manifest: Manifest, manifest_sha256: str) -> Parent:
-    """The set, as the gate of a curation reads one."""
-    entry = ParentEntry(uri=folder.uri, manifest_sha256=manifest_sha256, merkle_root=manifest.merkle.root)
-    return Parent(folder.uri, folder, manifest, entry, {run["run_id"]: run for run in read_runs(folder)})
 
 
 def _require_seal(folder: Folder) -> None:

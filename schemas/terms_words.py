@@ -1,5 +1,9 @@
 """What uses and obligations mean, in words for a reader who does not know the terms register."""
 
+from collections.abc import Mapping, Sequence
+
+from tutelage.schemas.markdown import plain
+
 USES = {
     "allow": "may be used to train a model",
     "allow_with": "may be used to train a model, if the obligations are met",
@@ -20,3 +24,16 @@ DUTIES = {
     "no_redistribution": "pass neither the rows nor adaptations of them on",
 }
 UNKNOWN_WORD = "not a word that this version of tutelage knows: read the terms"
+
+
+def decision_section(
+    teacher: str, train_use: str, lines: Sequence[str], declared_by_user: bool, override: Mapping[str, str] | None
+) -> str:
+    """Markdown of the gate's decision on a teacher: `lines` are its reasons, markdown already."""
+    said = [f"- {line}" for line in lines]
+    if declared_by_user:
+        said.append("- This rests on what the user declared to own. Nobody else has checked it.")
+    if override:
+        signed = "; ".join(f"{plain(key)}: {plain(value)}" for key, value in sorted(override.items()))
+        said.append(f"- **The terms say no; somebody signed an exception** ({signed}). It binds nobody else.")
+    return f"### The decision on teacher {plain(teacher)}: {plain(train_use)}\n\n" + "\n".join(said)

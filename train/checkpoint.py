@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from tutelage.schemas.differences import differences, shown
 from tutelage.schemas.errors import ConfigError
 from tutelage.schemas.storage_errors import storage_errors
 from tutelage.train.whole_file import sha256_of
@@ -98,11 +99,9 @@ def load(folder: Path) -> Checkpoint:
 
 def require_same_run(found: Mapping[str, Any], wanted: Mapping[str, Any], folder: Path) -> None:
     """Raises ConfigError, with the first differences, where a checkpoint is of another config, dataset or base."""
-    differences = list(_differences("", found, wanted))
-    if differences:
-        shown = "\n".join(f"  {item}" for item in differences[:8])
+    if lines := differences(found, wanted):
         raise ConfigError(
-            f"{folder}: holds checkpoints of another run (there -> here):\n{shown}\n"
+            f"{folder}: holds checkpoints of another run (there -> here):\n{shown(lines)}\n"
             "name another output.folder, go back to what made these, or delete the folder"
         )
 
@@ -164,17 +163,3 @@ def _synced_sha256(path: Path) -> str:
     with path.open("rb") as stream:
         os.fsync(stream.fileno())
     return sha256_of(path)
-
-
-def _differences(place: str, found: Any, wanted: Any) -> list[str]:
-    if isinstance(found, Mapping) and isinstance(wanted, Mapping):
-        return [
-            difference
-            for key in sorted({*found, *wanted})
-            for difference in _differences(f"{place}.{key}".lstrip("."), found.get(key), wanted.get(key))
-        ]
-    return [] if found == wanted else [f"{place}: {_short(found)} -> {_short(wanted)}"]
-
-
-def _short(value: Any) -> str:
-    return "absent" if value is None else json.dumps(value)[:120]

@@ -12,7 +12,6 @@ import torch
 
 from tutelage.schemas.errors import SealBroken, TutelageError
 from tutelage.schemas.permit import Permit
-from tutelage.schemas.receipt import TRAIN
 from tutelage.schemas.rows import TrainingRow
 from tutelage.train import checkpoint as checkpoints
 from tutelage.train.bases.load import base_sha256, describe
@@ -26,17 +25,18 @@ from tutelage.train.record.row_log import readings
 from tutelage.train.record.run_record import StudentRun, write_run_record
 from tutelage.train.record.trace import checked_run
 from tutelage.train.record.training_rows import write_training_rows
-from tutelage.train.rows.dataset import Dataset
 from tutelage.train.rows.templates import template_of
 from tutelage.train.rows.token_store import TokenStore
 from tutelage.train.student_folder import ANSWERS, EVALUATION, REPORT, ROW_LOG, RUN, TRAINING_ROWS
 
 
 class Finished(NamedTuple):
-    """A run that came to its end: the step whose weights are exported, the loop's state, what it was made of."""
+    """A run that came to its end: the step whose weights are exported, the course's state, each step's loss, and what
+    it was made of."""
 
     exported_step: int
     state: dict[str, Any]
+    losses: list[tuple[int, float]]
     identity: dict[str, Any]
     note: str | None
 
@@ -63,7 +63,7 @@ def export(
     for name in (RUN, EVALUATION, ANSWERS, REPORT):
         (folder / name).unlink(missing_ok=True)
     files = save_student(taught.model, tokenizer, folder, chat_template, template.end_of_turn, weights)
-    rows = write_training_rows(folder / TRAINING_ROWS, _training_rows(permit, store, folder, finished.exported_step))
+    rows = write_training_rows(folder / TRAINING_ROWS, _training_rows(store, folder, finished.exported_step))
     state = finished.state
     counted = sum(share.tokens_trained for share in rows.taught_by)
     if finished.exported_step == state["step"] and counted != state["trained_tokens"]:
@@ -86,7 +86,7 @@ def export(
         steps=state["step"],
         tokens=state["tokens"],
         trained_tokens=state["trained_tokens"],
-        losses=[(step, loss) for step, loss in state["losses"]],
+        losses=finished.losses,
         evaluations=state["evaluations"],
         device=_device(ranks),
         notes=[*([finished.note] if finished.note else []), *_counted(store)],
@@ -109,31 +109,20 @@ def finished_student(folder: Path, config: TrainConfig, permit: Permit) -> Stude
     return found if is_this else None
 
 
-def _training_rows(permit: Permit, store: TokenStore, folder: Path, last_step: int) -> Iterator[TrainingRow]:
+def _training_rows(store: TokenStore, folder: Path, last_step: int) -> Iterator[TrainingRow]:
     """Readings up to the step whose weights are exported: what came later did not teach them."""
-    terms = _terms_ids(permit.dataset)
     for position, reading in enumerate(readings(folder / ROW_LOG, last_step)):
         row = int(reading["row"])
-        row_id = store.row_id(row)
         yield TrainingRow(
             position=position,
             step=int(reading["step"]),
-            row_id=row_id,
+            row_id=store.row_id(row),
             epoch=int(reading["epoch"]),
             tokens_trained=int(reading["tokens_trained"]),
             tokens=int(reading["tokens"]),
             teacher=store.teachers[store.teacher[row]],
-            terms_id=terms[row_id],
+            terms_id=store.terms_ids[store.terms[row]],
         )
-
-
-def _terms_ids(dataset: str) -> dict[str, str]:
-    found: dict[str, str] = {}
-    known: dict[str, str] = {}  # one string for all rows under the same terms
-    for batch in Dataset(dataset).batches_of(TRAIN, ("row_id", "terms_id")):
-        ids, terms = batch["row_id"].to_pylist(), batch["terms_id"].to_pylist()
-        found.update((row_id, known.setdefault(term, term)) for row_id, term in zip(ids, terms, strict=True))
-    return found
 
 
 def _counted(store: TokenStore) -> list[str]:

@@ -7,7 +7,7 @@ the middle of a backward. FSDP2 has its collectives inside, so ranks do equal wo
 
 import os
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -41,14 +41,6 @@ class Ranks(NamedTuple):
     def wait(self) -> None:
         if self.world > 1:
             dist.barrier()
-
-    def from_lead(self, value: Any) -> Any:
-        """What rank 0 has, on every rank."""
-        if self.world == 1:
-            return value
-        holder = [value]
-        dist.broadcast_object_list(holder, src=0)
-        return holder[0]
 
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         if self.world == 1:

@@ -268,15 +268,7 @@ def test_it_opens_from_a_file_asks_for_nothing_else_and_no_text_of_it_does_anyth
     chromium: Browser, url: str
 ) -> None:
     chromium.open(url)
-    chromium.js(
-        """for (const node of document.querySelectorAll('details')) node.open = true;
-        for (const node of document.querySelectorAll('main *')) {
-          for (const kind of ['mouseover', 'click', 'focus', 'load', 'error', 'begin']) {
-            if (node.tagName !== 'A') node.dispatchEvent(new Event(kind));
-          }
-          if (node.focus) node.focus();
-        }"""
-    )
+    chromium.open_and_poke_all()
     assert chromium.js("window.pwned === undefined && document.body.offsetHeight > 0")
     assert (
         chromium.js("document.querySelectorAll('iframe, img, form, base, main script, main style, #lure').length") == 0

@@ -30,6 +30,15 @@ from tutelage.schemas.contracts import (
 from tutelage.schemas.rows import Completion, ContaminationHit, Decision, DuplicateMember, Finding
 
 TODAY = date(2026, 11, 25)
+GPT: dict[str, Any] = {
+    "teacher": "gpt",
+    "model_requested": "gpt-5.2",
+    "revision": None,
+    "channel": "api:openai",
+    "terms_id": "CC0-1.0;openai-api",
+    "train_use": "deny_competing",
+}
+SIGNED = {"approver": "J. Doe", "reason": "contract 7", "scope": "gpt", "expires": "2026-12-31"}
 Member = tuple[str, Completion]
 
 

@@ -154,6 +154,18 @@ class Browser:
     def window(self, width: int, height: int) -> None:
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
 
+    def open_and_poke_all(self) -> None:
+        """Unfolds the page and sends every node of its main part what a user, or a planted text, might."""
+        self.js(
+            """for (const node of document.querySelectorAll('details')) node.open = true;
+            for (const node of document.querySelectorAll('main *')) {
+              for (const kind of ['mouseover', 'click', 'focus', 'load', 'error', 'begin']) {
+                if (node.tagName !== 'A') node.dispatchEvent(new Event(kind));
+              }
+              if (node.focus) node.focus();
+            }"""
+        )
+
     def screenshot(self, *, whole: bool = False) -> bytes:
         found = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole, **self._clip(whole))
         return base64.b64decode(found["data"])

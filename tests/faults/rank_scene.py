@@ -82,6 +82,48 @@ def report(parallel: str) -> dict[str, Any]:
     }
 
 
+def broken_report() -> dict[str, Any]:
+    """One rank's end where the loss of one pack, on the other rank, is no number."""
+    import torch
+    from tiny_student import TinyRows, tiny_llama
+
+    from tutelage.schemas.errors import TrainingStopped
+    from tutelage.train.config import Loss, Optimizer, Training
+    from tutelage.train.loop import Learner
+    from tutelage.train.model.taught import Taught
+    from tutelage.train.parallel import join_ranks, leave_ranks
+
+    ranks = join_ranks()
+    rows = TinyRows(LENGTHS)
+    taught = Taught(tiny_llama(), Loss()).train()
+    hidden = taught.hidden
+    poisoned = int(rows.lengths[5])
+    taught.hidden = lambda batch: (
+        hidden(batch)
+        * (  # type: ignore[method-assign]
+            torch.nan if batch.ids_1T.shape[1] == poisoned else 1
+        )
+    )
+    dumped: list[int] = []
+    learner = Learner(
+        taught,
+        rows,
+        optimizer=Optimizer(),
+        training=Training(pack_tokens=256),
+        ranks=ranks,
+        dump=lambda found: dumped.extend(found.rows),
+    )
+    before = [parameter.detach().clone() for parameter in learner.parameters]
+    stopped = ""
+    try:
+        learner.step(rows.packs([0, 1], [5], [6, 7]), 1e-2)
+    except TrainingStopped as error:
+        stopped = str(error)
+    same = all(torch.equal(one, other) for one, other in zip(before, learner.parameters, strict=True))
+    leave_ranks()
+    return {"stopped": stopped, "dumped": dumped, "unchanged": same}
+
+
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parent))
-    Path(sys.argv[1]).write_text(json.dumps(report(sys.argv[2])))
+    Path(sys.argv[1]).write_text(json.dumps(broken_report() if sys.argv[2] == "broken" else report(sys.argv[2])))

@@ -15,7 +15,6 @@ import sys
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +23,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from harvest_scene import config_of, eventually, teacher
+from small_disk import files_of_at_most
 from stub_teacher import StubTeacher, unused_port
 
 from tutelage.cli.main import run
@@ -454,17 +454,6 @@ def test_completions_of_a_newer_version_are_named_by_verify(tmp_path: Path, seal
     newer_footer("completions/*")(tmp_path / "dataset")
     problems = "\n".join(verify(Folder(str(tmp_path / "dataset"))).problems)
     assert "contract completions/2 is newer than this tutelage reads (completions/1); upgrade tutelage" in problems
-
-
-@contextmanager
-def files_of_at_most(size: int) -> Iterator[None]:
-    """Lets no file of this process grow beyond `size`: a write then fails with EFBIG, where a full disk has ENOSPC."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 SAFE = r"what was journaled before is safe\. Make room .*run the same command again"

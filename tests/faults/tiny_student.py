@@ -17,21 +17,21 @@ from tutelage.train.parallel import Ranks
 from tutelage.train.rows.packing import Document, Pack
 
 VOCABULARY = 211
+SHAPE: dict[str, Any] = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+}
+"""Of any decoder of transformers."""
 ALONE = Ranks(0, 1, torch.device("cpu"))
 
 
 def tiny_llama(seed: int = 0, **changed: Any) -> LlamaForCausalLM:
     torch.manual_seed(seed)
-    shape = {
-        "vocab_size": VOCABULARY,
-        "hidden_size": 32,
-        "intermediate_size": 48,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "max_position_embeddings": 256,
-        "tie_word_embeddings": True,
-    }
+    shape = {**SHAPE, "max_position_embeddings": 256, "tie_word_embeddings": True}
     return LlamaForCausalLM(LlamaConfig(**{**shape, **changed}))
 
 

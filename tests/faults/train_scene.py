@@ -21,14 +21,6 @@ from tutelage.train.record.new_record import new_run_record
 from tutelage.train.record.run_record import StudentRun, write_run_record
 from tutelage.train.record.training_rows import Written, write_training_rows
 
-GPT: dict[str, Any] = {
-    "teacher": "gpt",
-    "model_requested": "gpt-5.2",
-    "revision": None,
-    "channel": "api:openai",
-    "terms_id": "CC0-1.0;openai-api",
-    "train_use": "deny_competing",
-}
 LLAMA: dict[str, Any] = {
     "teacher": "llama",
     "model_requested": "Llama-3.3-70B-Instruct",
@@ -37,7 +29,6 @@ LLAMA: dict[str, Any] = {
     "obligations": ["display_text", "name_prefix", "user_cap"],
 }
 WEIGHTS = b"weights of a test"
-SIGNED = {"approver": "J. Doe", "reason": "contract 7", "scope": "gpt", "expires": "2026-12-31"}
 
 
 class TrainScene(CurateScene):

@@ -1,12 +1,11 @@
 """The terms gate of a curation: what was harvested under the terms of its day is asked again of today's."""
 
 from collections.abc import Callable
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
-from curate_scene import CurateScene
+from curate_scene import GPT, SIGNED, TODAY, CurateScene
 
 from tutelage.pipelines.curate_gate import CurateGate, open_curate_gate, stamps_of
 from tutelage.pipelines.parents import open_parents
@@ -20,16 +19,6 @@ from tutelage.schemas.rows import Completion
 from tutelage.schemas.terms_policy import TermsPolicy
 
 MakeRow = Callable[..., Completion]
-TODAY = date(2026, 11, 25)
-GPT: dict[str, Any] = {
-    "teacher": "gpt",
-    "model_requested": "gpt-5.2",
-    "revision": None,
-    "channel": "api:openai",
-    "terms_id": "CC0-1.0;openai-api",
-    "train_use": "deny_competing",
-}
-SIGNED = {"approver": "J. Doe", "reason": "contract 7", "scope": "gpt", "expires": "2026-12-31"}
 BY_ID = {**SIGNED, "scope": "openai-api"}
 EXPIRED = {**SIGNED, "expires": "2026-11-24"}
 OTHER = {**SIGNED, "scope": "smollm2"}

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 import pyarrow.parquet as pq
 import pytest
-from train_scene import GPT, LLAMA, SIGNED, TrainScene
+from curate_scene import GPT, SIGNED
+from train_scene import LLAMA, TrainScene
 
 from tutelage.pipelines import train_gate
 from tutelage.pipelines.curate_gate import CurateGate

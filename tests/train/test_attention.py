@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_student import ALONE, VOCABULARY, TinyRows, learner, tiny_llama
+from tiny_student import ALONE, SHAPE, VOCABULARY, TinyRows, learner, tiny_llama
 from transformers import (
     Gemma2Config,
     Gemma2ForCausalLM,
@@ -22,14 +22,6 @@ from tutelage.train.model.isolation import find_leak, require_isolation
 from tutelage.train.model.taught import Taught, require_plain_head
 from tutelage.train.rows.batches import collate, trained_tokens
 
-SHAPE = {
-    "vocab_size": VOCABULARY,
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-}
 LENGTHS = [5, 17, 3, 40, 11]
 
 

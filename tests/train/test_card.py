@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 import yaml
-from train_scene import GPT, LLAMA, SIGNED, TrainScene, student_run, training_rows
+from curate_scene import GPT, SIGNED
+from train_scene import LLAMA, TrainScene, student_run, training_rows
 
 from tutelage.schemas.rows import Completion
 from tutelage.schemas.terms_words import DUTIES

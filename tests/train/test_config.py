@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ LEAST: dict[str, Any] = {
     "student": {"name": "s", "base": {"gguf": "embedded"}},
     "output": {"folder": "students/s"},
 }
+KEYS_OF_TERMS = {"overrides", "approver", "reason", "scope", "expires", "terms_register"}
+"""docs/terms.md has those."""
 TEACHER = {"tokenizer_sha256": "0" * 64, "k": 20}
 
 
@@ -68,6 +71,13 @@ def test_the_example_and_the_guide_are_configs() -> None:
     load_train_config(ROOT / "examples/train.yaml")
     guide = (ROOT / "docs/train.md").read_text().split("```yaml\n")[1].split("```")[0]
     check_config(TrainConfig, yaml.safe_load(guide), "docs/train.md")
+
+
+def test_the_guide_names_every_key() -> None:
+    guide = (ROOT / "docs/train.md").read_text()
+    definitions = train_schema()["$defs"]
+    keys = {key for name in definitions for key in definitions[name].get("properties", {})}
+    assert sorted(key for key in keys - KEYS_OF_TERMS if not re.search(rf"\b{key}\b", guide)) == []
 
 
 def test_the_schema_for_editors_is_the_configs() -> None:

@@ -21,3 +21,12 @@ def test_two_ranks_are_one(parallel: str, alone: dict[str, Any], tmp_path: Path)
     assert first["held_out"] == pytest.approx(alone["held_out"], abs=1e-5)
     assert first["weights"] == pytest.approx(alone["weights"], abs=2e-3)
     assert first["moments"] == pytest.approx(alone["moments"], abs=2e-3)
+
+
+def test_a_loss_that_is_no_number_on_one_rank_stops_all_and_names_its_rows_alone(tmp_path: Path) -> None:
+    first, second = ranked(tmp_path, "broken")
+    assert "no weight was changed" in first["stopped"]
+    assert "no weight was changed" in second["stopped"]
+    assert (first["dumped"], second["dumped"]) == ([], [5])
+    assert first["unchanged"]
+    assert second["unchanged"]

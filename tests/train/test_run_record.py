@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from train_scene import GPT, LLAMA, SIGNED, TrainScene, student_run, train_config, training_rows
+from curate_scene import GPT, SIGNED
+from train_scene import LLAMA, TrainScene, student_run, train_config, training_rows
 
 from tutelage.schemas.canonical import sha256_hex
 from tutelage.schemas.errors import ConfigError, ContractError

@@ -2,10 +2,7 @@
 
 import json
 import os
-import resource
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +11,7 @@ import torch
 from base_folders import tiny_model, write_folder
 from chat_templates import CHATML
 from safetensors import safe_open
+from small_disk import files_of_at_most
 from tiny_tokenizer import tiny_tokenizer
 from torch import Tensor
 
@@ -258,17 +256,6 @@ def test_whole_weights_from_elsewhere_stand_in_for_a_shard_of_them(folder: Path,
 
 
 # A full disk
-
-
-@contextmanager
-def files_of_at_most(size: int) -> Iterator[None]:
-    """Lets no file of this process grow beyond `size`: a write then fails with EFBIG, where a full disk has ENOSPC."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.parametrize("room", [500, 5_000, 18_000])

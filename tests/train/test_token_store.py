@@ -72,6 +72,7 @@ def test_a_store_holds_what_the_template_makes_of_each_row(sets: Sets, completio
         assert store.text_bytes[number] == len(row.response.encode())
         assert store.teachers[store.teacher[number]] == row.teacher
         assert store.prompt_sources[store.prompt_source[number]] == row.prompt_source
+        assert store.terms_ids[store.terms[number]] == row.terms_id
         assert store.row_id(number) == row_id
         assert store.top_logprobs(number) is None
     trained = int((store.lengths - store.first_trained).sum())
@@ -236,8 +237,8 @@ def test_ids_of_large_vocabularies_keep_their_size(tmp_path: Path) -> None:
     ids = [0, 65_535, 65_536, 151_935]
     for vocabulary, size in ((2**16, 2), (151_936, 4)):
         with StoreWriter(tmp_path / str(vocabulary), vocabulary, None) as writer:
-            writer.write([StoredRow("x", [number % vocabulary for number in ids], 1, 1, 0, 0, (1, 2))])
-            writer.finish({"teachers": ["t"], "prompt_sources": ["p"], "counts": {}, "sha256": ""})
+            writer.write([StoredRow("x", [number % vocabulary for number in ids], 1, 1, 0, 0, 0, (1, 2))])
+            writer.finish({"teachers": ["t"], "prompt_sources": ["p"], "terms_ids": ["x"], "counts": {}, "sha256": ""})
         facts = stored_facts(tmp_path / str(vocabulary))
         assert facts is not None
         assert np.dtype(facts["token"]).itemsize == size
@@ -255,11 +256,11 @@ def test_rows_come_back_as_they_were_written(tmp_path: Path, rows: list[tuple[st
     stored = []
     for number, (name, ids) in enumerate(rows):
         top = draw.integers(-1, 448, (len(ids) - 1, 2)), draw.normal(size=(len(ids) - 1, 2))
-        stored.append(StoredRow(name, ids, 1, number, 0, 0, (number, 2**64 - 1), *top))
+        stored.append(StoredRow(name, ids, 1, number, 0, 0, 0, (number, 2**64 - 1), *top))
     with StoreWriter(tmp_path / "store", 448, 2) as writer:
         writer.write(stored[:1])
         writer.write(stored[1:])
-        writer.finish({"teachers": ["t"], "prompt_sources": ["p"], "counts": {}, "sha256": ""})
+        writer.finish({"teachers": ["t"], "prompt_sources": ["p"], "terms_ids": ["x"], "counts": {}, "sha256": ""})
     facts = stored_facts(tmp_path / "store")
     assert facts is not None
     store = TokenStore(tmp_path / "store", facts)
@@ -276,5 +277,5 @@ def test_rows_come_back_as_they_were_written(tmp_path: Path, rows: list[tuple[st
 def test_a_store_of_another_version_is_no_store(sets: Sets, completion: MakeRow) -> None:
     sets.store([completion()])
     path = sets.folder / "tokens/train" / store_files.FACTS
-    path.write_text(json.dumps({**json.loads(path.read_text()), "contract": "token-store/2"}))
+    path.write_text(json.dumps({**json.loads(path.read_text()), "contract": "token-store/1"}))
     assert stored_facts(path.parent) is None

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from train_scene import GPT, LLAMA, SIGNED, TrainScene
+from curate_scene import GPT, SIGNED
+from train_scene import LLAMA, TrainScene
 
 from tutelage.cli.trace import show_trace
 from tutelage.schemas.errors import ConfigError, ContractError, SealBroken

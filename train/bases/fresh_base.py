@@ -20,7 +20,7 @@ def fresh_llama(fresh: FreshLlama, tokenizer: Any, seed: int, max_tokens: int) -
     """Equal seeds give equal weights, bit for bit, whatever torch's own generator has been through."""
     from transformers import LlamaForCausalLM
 
-    model = LlamaForCausalLM(_config(fresh, tokenizer, max_tokens))
+    model = LlamaForCausalLM(fresh_config(fresh, tokenizer, max_tokens))
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -36,7 +36,7 @@ def vocabulary_size(tokenizer: Any) -> int:
     return int(max(tokenizer.get_vocab().values())) + 1
 
 
-def _config(fresh: FreshLlama, tokenizer: Any, max_tokens: int) -> Any:
+def fresh_config(fresh: FreshLlama, tokenizer: Any, max_tokens: int) -> Any:
     from transformers import LlamaConfig
 
     return LlamaConfig(

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from tutelage.train.bases.folder_base import local_folder, require_causal_model
-from tutelage.train.bases.fresh_base import _config as fresh_config
+from tutelage.train.bases.fresh_base import fresh_config
 from tutelage.train.bases.gguf_base import gguf_file, read_header
 from tutelage.train.bases.offline import offline
 from tutelage.train.config import Base, Lora

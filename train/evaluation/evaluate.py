@@ -29,10 +29,9 @@ from tutelage.train.evaluation.tasks import read_questions
 from tutelage.train.record.card import write_card
 from tutelage.train.rows.dataset import Dataset
 from tutelage.train.rows.token_store import build_store
-from tutelage.train.student_folder import EVALUATION, TOKENS, write_json
+from tutelage.train.student_folder import ANSWERS, EVALUATION, TOKENS, write_json
 
 CONTRACT, ANSWERS_CONTRACT = "evaluation/1", "evaluation-answers/1"
-ANSWERS = "evaluation_answers.json"
 
 
 def evaluate(config: EvaluateConfig, progress: Progress = lambda what, done, of: None) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import yaml
 
 from tutelage.schemas.markdown import one_line, plain, table
-from tutelage.schemas.terms_words import DUTIES, UNKNOWN_WORD, USES
+from tutelage.schemas.terms_words import DUTIES, UNKNOWN_WORD, USES, decision_section
 from tutelage.train.record.card_results import measured
 from tutelage.train.record.run_record import DutyEntry, StudentRun, TeacherEntry
 from tutelage.train.student_folder import CARD
@@ -162,13 +162,8 @@ def _duty(duty: DutyEntry) -> str:
 
 
 def _decision(teacher: TeacherEntry) -> str:
-    lines = [f"- Its rows {USES.get(teacher.train_use, UNKNOWN_WORD)}."]
-    if teacher.declared_by_user:
-        lines.append("- This rests on what the user declared to own. Nobody else has checked it.")
-    if teacher.override:
-        signed = "; ".join(f"{plain(key)}: {plain(value)}" for key, value in sorted(teacher.override.items()))
-        lines.append(f"- **The terms say no; somebody signed an exception** ({signed}). It binds nobody else.")
-    return f"### The decision on teacher {plain(teacher.teacher)}: {plain(teacher.train_use)}\n\n" + "\n".join(lines)
+    use = f"Its rows {USES.get(teacher.train_use, UNKNOWN_WORD)}."
+    return decision_section(teacher.teacher, teacher.train_use, [use], teacher.declared_by_user, teacher.override)
 
 
 def _texts_to_show(run: StudentRun) -> Iterator[str]:

@@ -24,12 +24,15 @@ import numpy.typing as npt
 from tutelage.schemas.canonical import canonical_json, sha256_hex
 from tutelage.schemas.storage_errors import storage_errors
 
-CONTRACT = "token-store/1"
+CONTRACT = "token-store/2"
 FACTS = "store.json"
 TOKENS, ROWS, ROW_IDS, ROW_NAMES, TEXTS = "tokens.bin", "rows.bin", "row_ids.bin", "row_names.bin", "texts.bin"
 TOP_IDS, TOP_LOGPROBS = "top_ids.bin", "top_logprobs.bin"
 ROW = np.dtype(
-    [("length", "<i4"), ("first_trained", "<i4"), ("text_bytes", "<i4"), ("teacher", "<i2"), ("prompt_source", "<i2")]
+    [
+        *((name, "<i4") for name in ("length", "first_trained", "text_bytes")),
+        *((name, "<i2") for name in ("teacher", "prompt_source", "terms")),
+    ]
 )
 ROW_ID_BYTES = 32
 NAMED = b"\xff" * 16
@@ -46,6 +49,7 @@ class StoredRow(NamedTuple):
     text_bytes: int
     teacher: int
     prompt_source: int
+    terms: int
     texts: tuple[int, int]
     top_ids: npt.NDArray[np.int32] | None = None
     top_logprobs: npt.NDArray[np.float32] | None = None
@@ -83,7 +87,9 @@ class StoreWriter:
         if not rows:
             return
         ids = np.array([number for row in rows for number in row.ids], np.int64)
-        facts = [(len(row.ids), row.first_trained, row.text_bytes, row.teacher, row.prompt_source) for row in rows]
+        facts = [
+            (len(row.ids), row.first_trained, row.text_bytes, row.teacher, row.prompt_source, row.terms) for row in rows
+        ]
         with storage_errors(str(self._unfinished), _SAFE):
             self._append(TOKENS, ids.astype(self._token).tobytes())
             self._append(ROWS, np.array(facts, ROW).tobytes())

@@ -15,7 +15,7 @@ from tutelage.train.rows.templates import Template
 from tutelage.train.rows.top_logprobs import TaughtTokens, TeacherTokens
 from tutelage.train.rows.turns import Rendered, Turns
 
-COLUMNS = ("row_id", "messages", "response", "outcome", "teacher", "prompt_source")
+COLUMNS = ("row_id", "messages", "response", "outcome", "teacher", "prompt_source", "terms_id")
 LOGIT_COLUMNS = ("sampling", "tokens", "top_logprobs")
 CUT_OFF = "truncated"
 """The outcome of a response that ran into its harvest's max_tokens: what it would have ended with nobody knows."""
@@ -29,7 +29,7 @@ class RowReader:
         self.counts = {"truncated": 0, "dropped": 0, "unended": 0}
         self._template, self._data = template, data
         self._teacher = TeacherTokens(tokenizer, template, loss.teacher) if loss.teacher is not None else None
-        self._names: dict[str, dict[str, int]] = {"teacher": {}, "prompt_source": {}}
+        self._names: dict[str, dict[str, int]] = {"teacher": {}, "prompt_source": {}, "terms_id": {}}
 
     @property
     def teachers(self) -> list[str]:
@@ -38,6 +38,10 @@ class RowReader:
     @property
     def prompt_sources(self) -> list[str]:
         return list(self._names["prompt_source"])
+
+    @property
+    def terms_ids(self) -> list[str]:
+        return list(self._names["terms_id"])
 
     def read(self, batch: pa.RecordBatch) -> list[StoredRow]:
         messages, responses = messages_of(batch.column("messages")), batch.column("response").to_pylist()
@@ -48,15 +52,16 @@ class RowReader:
         if self._teacher is not None:
             rows = self._teacher.read(batch, rendered, ended)
         found = []
-        for row_id, one, turn, teacher, source in zip(
+        for row_id, one, turn, *codes in zip(
             batch.column("row_id").to_pylist(),
             rows,
             turns,
             self._codes(batch, "teacher"),
             self._codes(batch, "prompt_source"),
+            self._codes(batch, "terms_id"),
             strict=True,
         ):
-            kept = self._kept(row_id, one, turn, teacher, source)
+            kept = self._kept(row_id, one, turn, codes)
             if isinstance(kept, Problem):
                 self.problems.add(kept, row_id)
             elif kept is not None:
@@ -66,9 +71,9 @@ class RowReader:
         return found
 
     def _kept(
-        self, row_id: str, one: Rendered | TaughtTokens | Problem, turn: Turns, teacher: int, source: int
+        self, row_id: str, one: Rendered | TaughtTokens | Problem, turn: Turns, codes: Sequence[int]
     ) -> StoredRow | Problem | None:
-        """None where the row is dropped."""
+        """None where the row is dropped; `codes` are of its teacher, prompt source and terms."""
         if isinstance(one, Problem):
             return one
         row = one.rendered if isinstance(one, TaughtTokens) else one
@@ -89,7 +94,8 @@ class RowReader:
             text_bytes = min(text_bytes, self._bytes(ids[first:], row.lead))
         top = (one.top_ids[: most - first], one.top_logprobs[: most - first]) if isinstance(one, TaughtTokens) else ()
         digests = text_digests(turn.messages, turn.response)
-        return StoredRow(row_id, ids, first, text_bytes, teacher, source, digests, *top)
+        teacher, source, terms = codes
+        return StoredRow(row_id, ids, first, text_bytes, teacher, source, terms, digests, *top)
 
     def _bytes(self, trained: list[int], lead: str) -> int:
         [text] = self._template.encoder.decode([trained])

@@ -1,6 +1,6 @@
 """The tokens of a split on disk: made once by a pass over its Parquet files, then read row by row.
 
-Made anew only where the rows, the tokenizer, the template or the config's `data` changed. In memory are 16 bytes of
+Made anew only where the rows, the tokenizer, the template or the config's `data` changed. In memory are 18 bytes of
 facts and 8 to 16 of places for a row, whatever the rows' texts are.
 """
 
@@ -43,10 +43,11 @@ class TokenStore:
             weakref.finalize(self, os.close, handle)
         self.rows = int(facts["rows"])
         rows = np.frombuffer(self._read(files.ROWS, files.ROW.itemsize * self.rows, 0), files.ROW)
-        self.lengths, self.first_trained, self.text_bytes, self.teacher, self.prompt_source = (
+        self.lengths, self.first_trained, self.text_bytes, self.teacher, self.prompt_source, self.terms = (
             np.ascontiguousarray(rows[name]) for name in files.ROW.names or ()
         )
         self.teachers, self.prompt_sources = tuple(facts["teachers"]), tuple(facts["prompt_sources"])
+        self.terms_ids: tuple[str, ...] = tuple(facts["terms_ids"])
         self.counts: dict[str, int] = facts["counts"]
         self.sha256: str = facts["sha256"]
         self.largest_id: int = facts["largest_id"]
@@ -166,6 +167,7 @@ def _write(
             "counts": {"rows": writer.rows, **counts},
             "teachers": reader.teachers,
             "prompt_sources": reader.prompt_sources,
+            "terms_ids": reader.terms_ids,
         }
         writer.finish(facts)
 
