@@ -22,7 +22,7 @@ class Plan(NamedTuple):
 
 PLANS = {
     "16m": Plan(40, 3, {DEFAULTS: 12, TUNED_NAME: 4}),
-    "135m": Plan(28, 2, {TUNED_NAME: 2}),
+    "135m": Plan(56, 2, {TUNED_NAME: 2}),
 }
 MEMORY_SHARE = 0.5
 

@@ -9,12 +9,32 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny_tokenizer import tiny_llama_config, tiny_tokenizer
 
+from tutelage.train.bases.load import load_model, load_tokenizer
+from tutelage.train.config import Base
+
 
 def tiny_model(tokenizer: Any, seed: int = 0, **changes: Any) -> Any:
     from transformers import LlamaForCausalLM
 
     torch.manual_seed(seed)
     return LlamaForCausalLM(tiny_llama_config(tokenizer, **changes))
+
+
+def loaded(path: Path | str, max_tokens: int = 0) -> Any:
+    base = Base(folder=str(path))
+    return load_model(base, load_tokenizer(base), 0, max_tokens)
+
+
+def fresh(**sizes: Any) -> Base:
+    return Base.model_validate({"fresh": {"hidden_size": 32, "layers": 2, "heads": 2, **sizes}})
+
+
+def weights(model: Any) -> dict[str, torch.Tensor]:
+    return dict(model.named_parameters())
+
+
+def same(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:
+    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
 
 
 def write_folder(folder: Path, model: Any = None, tokenizer: Any = None, **changes: Any) -> Path:

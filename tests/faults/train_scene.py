@@ -13,6 +13,7 @@ from tutelage.pipelines.storage import Folder
 from tutelage.pipelines.train_gate import open_train_gate
 from tutelage.pipelines.withdraw import withdraw
 from tutelage.schemas.canonical import sha256_hex
+from tutelage.schemas.manifest import MANIFEST
 from tutelage.schemas.permit import Permit
 from tutelage.schemas.rows import Completion, TrainingRow
 from tutelage.schemas.terms_policy import TermsPolicy
@@ -29,6 +30,10 @@ LLAMA: dict[str, Any] = {
     "obligations": ["display_text", "name_prefix", "user_cap"],
 }
 WEIGHTS = b"weights of a test"
+
+
+def manifest_torn(folder: Path) -> None:
+    (folder / MANIFEST).write_text('{"contract": "mani')
 
 
 class TrainScene(CurateScene):

@@ -101,6 +101,20 @@ def test_a_preview_is_json(preview: Preview) -> None:
     assert said["splits"][0]["name"] == "train"
 
 
+def test_a_preview_loads_no_weight_and_makes_no_optimizer(
+    tmp_path: Path, completion: MakeRow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = write_folder(tmp_path / "base")
+    (base / "model.safetensors").unlink()
+
+    def made(*_: Any, **__: Any) -> None:
+        raise AssertionError("a preview made an optimizer")
+
+    monkeypatch.setattr(torch.optim.Optimizer, "__init__", made)
+    found = preview_of(tmp_path, [completion()], [], student={"name": "tiny", "base": {"folder": str(base)}})
+    assert found.shape.vocabulary == 448
+
+
 def test_the_training_finds_the_tokens_that_the_preview_made(tmp_path: Path, completion: MakeRow) -> None:
     rows = [completion() for _ in range(3)]
     preview_of(tmp_path, rows, [])

@@ -49,6 +49,8 @@ def load_model(base: Base, tokenizer: Any, seed: int, max_tokens: int = 0) -> An
         _require_own_tokenizer(where, model, tokenizer)
         _require_positions(where, model, max_tokens)
         _require_causal(where, model)
+    for parameter in model.parameters():  # safetensors maps the file: whoever writes to it would change the student
+        parameter.data = parameter.data.clone()
     # With it, the embedding of a pad that is also the end of turn would get no gradient; rows are packed, not padded.
     model.get_input_embeddings().padding_idx = None
     return model.train()

@@ -168,9 +168,10 @@ def _losses_and_gradient(
 
 def _cross_entropy_and_gradient(logits_NV: Tensor, ids_N: Tensor) -> tuple[Tensor, Tensor]:
     """The same by hand, d loss / d z = softmax(z) - onehot, in half the passes over the logits, which it overwrites."""
-    (largest, places), of_target = logits_NV.max(-1, keepdim=True), logits_NV.gather(1, ids_N[:, None])
+    # amax: max, which also says where, takes five times as long.
+    largest, of_target = logits_NV.amax(-1, keepdim=True), logits_NV.gather(1, ids_N[:, None])
     probabilities = torch.softmax(logits_NV, -1, out=logits_NV)
     # log softmax of the target, by way of the likeliest token: exp() has lost what is very unlikely.
-    losses = (largest - of_target - probabilities.gather(1, places).log()).squeeze(1)
+    losses = (largest - of_target - probabilities.amax(-1, keepdim=True).log()).squeeze(1)
     probabilities.scatter_add_(1, ids_N[:, None], torch.full_like(of_target, -1.0))
     return losses, probabilities
