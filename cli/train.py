@@ -59,9 +59,9 @@ def _show_preview(config: "TrainConfig", as_json: bool) -> int:
     from tutelage.cli.train_preview import print_preview
 
     permit = _permit(config)
-    from tutelage.train.preview import preview_training
+    from tutelage.train.preview import preview
 
-    found = preview_training(config, permit.dataset, permit.receipt.splits)
+    found = preview(config, permit)
     if as_json:
         print_json(found.to_json())
     else:

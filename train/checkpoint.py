@@ -33,8 +33,8 @@ class Checkpoint(NamedTuple):
 
 
 def save(folder: Path, name: str, checkpoint: Checkpoint, kept: int | None = None) -> None:
-    """Writes `folder/name`; with `kept`, the oldest of more than so many steps' checkpoints go. Raises StorageError
-    where the disk is full: what was there before is whole."""
+    """Writes `folder/name`; with `kept`, of the steps' checkpoints so many stay, this one and those before it. Raises
+    StorageError where the disk is full: what was there before is whole."""
     unfinished = folder / f".{name}.unfinished"
     with storage_errors(str(folder / name), "the checkpoints before it are whole"):
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -53,8 +53,12 @@ def save(folder: Path, name: str, checkpoint: Checkpoint, kept: int | None = Non
             if type(error).__name__ == "SafetensorError":  # its own word for a refused write
                 raise OSError(getattr(error, "errno", None) or 28, str(error)) from error
             raise
-    for old in steps_saved(folder)[: -kept or None] if kept else []:
-        shutil.rmtree(folder / old, ignore_errors=True)
+    if kept:
+        names = steps_saved(folder)
+        # Those after it were passed over when the run went on from before them: they can't be whole.
+        upto = names.index(name) + 1
+        for old in (*names[: upto - kept if upto > kept else 0], *names[upto:]):
+            shutil.rmtree(folder / old, ignore_errors=True)
 
 
 def steps_saved(folder: Path) -> list[str]:
@@ -63,7 +67,11 @@ def steps_saved(folder: Path) -> list[str]:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """What killed runs had half written."""
+    """What killed runs had half written. A checkpoint that was moved aside for one that never came stays."""
+    for old in folder.glob(".*.old"):
+        final = folder / old.name[1:].removesuffix(".old")
+        if not final.exists():
+            old.rename(final)
     for left in (*folder.glob(".*.unfinished"), *folder.glob(".*.old")):
         shutil.rmtree(left, ignore_errors=True)
 

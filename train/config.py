@@ -179,6 +179,15 @@ class Training(Section):
     checkpoint_every_steps: int = Field(100, ge=1)
     checkpoints_kept: int = Field(2, ge=1)
 
+    @model_validator(mode="after")
+    def _patience_counts_something(self) -> "Training":
+        if self.patience is not None and self.evaluate_every_steps is None:
+            raise ValueError(
+                f"patience is {self.patience}, in evaluations, and none is asked for; set evaluate_every_steps, or "
+                "take patience out"
+            )
+        return self
+
 
 class TrainOutput(Section):
     """The student's folder, on this machine's disk."""

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 import torch
 
-from tutelage.schemas.errors import ConfigError
+from tutelage.schemas.errors import TrainingStopped
 from tutelage.train import checkpoint as checkpoints
+from tutelage.train.append_log import NOTHING, AppendLog, Saved
 from tutelage.train.checkpoint import Checkpoint
 from tutelage.train.config import TrainConfig
 from tutelage.train.export import Finished
@@ -19,9 +20,9 @@ from tutelage.train.flops import model_flops_utilisation
 from tutelage.train.loop import Learner, NonFinite, StepReport
 from tutelage.train.model.taught import Taught
 from tutelage.train.parallel import Ranks
-from tutelage.train.progress import METRICS, Metrics, Watcher, read_metrics
-from tutelage.train.record.row_log import NOTHING, RowLog, Saved
-from tutelage.train.rows.order import epoch_order
+from tutelage.train.progress import METRICS, Watcher, metrics_line, read_metrics
+from tutelage.train.record.row_log import readings_of
+from tutelage.train.rows.order import epoch_order, readings_in_all, require_readings
 from tutelage.train.rows.packing import Document, Pack, PackStream, best_fit, steps_of
 from tutelage.train.rows.token_store import TokenStore
 from tutelage.train.schedule import learning_rate
@@ -72,7 +73,8 @@ class Course:
             "evaluations": [],
             "best_step": None,
             "worse": 0,
-            "metrics_bytes": 0,
+            "loss": None,
+            "metrics": list(NOTHING),
             "row_log": list(NOTHING),
             "started_at": datetime.now(UTC).isoformat("T", "seconds"),
         }
@@ -87,14 +89,12 @@ class Course:
             seed=config.training.seed,
             state=self._state["stream"],
         )
-        if not self._stream.documents:
-            raise ConfigError(
-                f"0 of {stores.train.rows:,} rows would be read; raise training.epochs, or a weight of data.mix"
-            )
+        self._readings = readings_in_all(stores.train, config.training.seed, config.training.epochs, config.data.mix)
+        require_readings(self._readings, stores.train.rows)
         (folder / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
         # Every rank knows every pack; only the first writes.
-        self._metrics = Metrics(folder / METRICS, self._state["metrics_bytes"]) if ranks.leads else None
-        self._row_log = RowLog(folder / ROW_LOG, Saved(*self._state["row_log"])) if ranks.leads else None
+        self._metrics = AppendLog(folder / METRICS, Saved(*self._state["metrics"])) if ranks.leads else None
+        self._row_log = AppendLog(folder / ROW_LOG, Saved(*self._state["row_log"])) if ranks.leads else None
         self._trackers = open_trackers(config, folder) if ranks.leads else []
 
     def to_the_end(self, stop: threading.Event) -> bool:
@@ -127,18 +127,18 @@ class Course:
     def _step(self, packs: list[Pack]) -> None:
         state, training = self._state, self._config.training
         documents = sum(len(pack.documents) for pack in packs)
-        done = (state["documents"] + documents) / max(self._stream.documents, 1)
+        done = (state["documents"] + documents) / self._readings
         if training.max_steps is not None:
             done = max(done, (state["step"] + 1) / training.max_steps)
         report = self._learner.step(packs, learning_rate(min(done, 1.0), self._config.optimizer))
-        state["step"] = report.step
+        state["step"], state["loss"] = report.step, report.loss
         state["documents"] += documents
         state["tokens"] += report.tokens
         state["trained_tokens"] += report.trained_tokens
         state["stream"] = self._stream.state()
         line = self._line(report, packs)
         if self._row_log is not None:
-            self._row_log.write(report.step, packs, self._stores.train)
+            self._row_log.write(readings_of(report.step, packs, self._stores.train))
         self._write(line)
         self._watcher.step(line | self._shown(report), min(done, 1.0))
 
@@ -170,6 +170,11 @@ class Course:
         if store is None:
             return
         loss, tokens = self._learner.evaluate(self._held_out_packs, store)
+        if not math.isfinite(loss):
+            raise TrainingStopped(
+                f"step {state['step']}: the loss of the held-out rows is {loss}. Lower optimizer.learning_rate, or go "
+                "on from an earlier checkpoint with another seed"
+            )
         text_bytes = int(store.text_bytes.sum())
         line = {
             "kind": "evaluation",
@@ -192,9 +197,9 @@ class Course:
 
     def _save(self) -> None:
         if self._metrics is not None and self._row_log is not None:
-            self._state["metrics_bytes"] = self._metrics.saved()
+            self._state["metrics"] = list(self._metrics.saved())
             self._state["row_log"] = list(self._row_log.saved())
-        state = {**self._state, "identity": self._identity, "random": torch.get_rng_state().tolist()}
+        state = {**self._state, "identity": self._identity}
         self._write_checkpoint(checkpoints.step_name(self._state["step"]), state, True)
 
     def _write_checkpoint(self, name: str, state: dict[str, Any], with_optimizer: bool) -> None:
@@ -210,7 +215,6 @@ class Course:
         checkpoints.restore_optimizer(self._learner.optimizer, self._named, found.optimizer)
         self._state = {key: found.state[key] for key in self._state}
         self._learner.step_number = self._state["step"]
-        torch.set_rng_state(torch.tensor(found.state["random"], dtype=torch.uint8))
 
     def _load_weights(self, weights: dict[str, torch.Tensor]) -> None:
         with torch.no_grad():
@@ -231,16 +235,22 @@ class Course:
                 note = (
                     f"the best checkpoint, of step {state['best_step']}, is damaged ({broken}); the last was exported"
                 )
-        return Finished(exported, state, self.losses(), self._identity, note)
+        return Finished(exported, state, self._losses(), self._identity, note)
 
     def _of_another(self, best: dict[str, Any]) -> str | None:
         wanted = (self._state["best_step"], self._identity)
         return None if (best["step"], best["identity"]) == wanted else f"it is of step {best['step']}, or another run"
 
-    def losses(self) -> list[tuple[int, float]]:
-        """Of every step so far, from metrics.jsonl."""
-        lines = read_metrics(self._folder / METRICS)
+    def _losses(self) -> list[tuple[int, float]]:
+        """Of every step, from metrics.jsonl; the first rank's, which writes it and the record."""
+        lines = read_metrics(self._folder / METRICS) if self._ranks.leads else []
         return [(line["step"], line["loss"]) for line in lines if line["kind"] == "step"]
+
+    @property
+    def loss(self) -> float | None:
+        """Of the last step."""
+        found: float | None = self._state["loss"]
+        return found
 
     @property
     def steps(self) -> int:
@@ -252,7 +262,8 @@ class Course:
 
     def _write(self, line: dict[str, Any]) -> None:
         if self._metrics is not None:
-            self._metrics.write(line)
+            self._metrics.write(metrics_line(line))
+            self._metrics.flush()
         numbers = {key: float(value) for key, value in line.items() if isinstance(value, int | float)}
         for tracker in self._trackers:
             tracker.log({f"{line['kind']}/{key}": value for key, value in numbers.items()}, line["step"])

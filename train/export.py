@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 import torch
 
-from tutelage.schemas.errors import SealBroken, TutelageError
+from tutelage.schemas.errors import SealBroken, TrainingStopped
 from tutelage.schemas.permit import Permit
 from tutelage.schemas.rows import TrainingRow
 from tutelage.train import checkpoint as checkpoints
-from tutelage.train.bases.load import base_sha256, describe
+from tutelage.train.bases.load import describe
 from tutelage.train.bases.save import save_student
 from tutelage.train.config import TrainConfig
 from tutelage.train.model.taught import Taught
@@ -22,10 +22,9 @@ from tutelage.train.parallel import Ranks
 from tutelage.train.record.card import write_card
 from tutelage.train.record.new_record import new_run_record
 from tutelage.train.record.row_log import readings
-from tutelage.train.record.run_record import StudentRun, write_run_record
-from tutelage.train.record.trace import checked_run
+from tutelage.train.record.run_record import write_run_record
 from tutelage.train.record.training_rows import write_training_rows
-from tutelage.train.rows.templates import template_of
+from tutelage.train.rows.templates import chat_template_text, template_of
 from tutelage.train.rows.token_store import TokenStore
 from tutelage.train.student_folder import ANSWERS, EVALUATION, REPORT, ROW_LOG, RUN, TRAINING_ROWS
 
@@ -57,12 +56,14 @@ def export(
     if not ranks.leads:
         ranks.wait()
         return
-    template = template_of(tokenizer, config.data)
-    chat_template = None if config.data.chat_template is None else Path(config.data.chat_template).read_text("utf-8")
+    _require_finite(weights, finished.exported_step)
+    end_of_turn = template_of(tokenizer, config.data).end_of_turn
+    text = chat_template_text(tokenizer, config.data)
+    own_text = text if config.data.chat_template is not None else None
     # A record is of the student beside it, and so is an evaluation: an earlier one's go before its weights do.
     for name in (RUN, EVALUATION, ANSWERS, REPORT):
         (folder / name).unlink(missing_ok=True)
-    files = save_student(taught.model, tokenizer, folder, chat_template, template.end_of_turn, weights)
+    files = save_student(taught.model, tokenizer, folder, own_text, end_of_turn, weights)
     rows = write_training_rows(folder / TRAINING_ROWS, _training_rows(store, folder, finished.exported_step))
     state = finished.state
     counted = sum(share.tokens_trained for share in rows.taught_by)
@@ -80,7 +81,7 @@ def export(
         base_sha256=finished.identity["base"],
         base_description=describe(config.student.base),
         tokenizer_sha256=finished.identity["tokenizer"],
-        chat_template=chat_template or (tokenizer.chat_template if config.data.template == "chat" else None),
+        chat_template=text,
         started_at=state["started_at"],
         ended_at=datetime.now(UTC).isoformat("T", "seconds"),
         steps=state["step"],
@@ -96,17 +97,14 @@ def export(
     ranks.wait()
 
 
-def finished_student(folder: Path, config: TrainConfig, permit: Permit) -> StudentRun | None:
-    """The record of the student in the folder, where it is this very training's and all of its files are whole."""
-    try:
-        found = checked_run(folder)
-        same = TrainConfig.model_validate(found.config).identity() == config.identity()
-    except (TutelageError, ValueError):
-        return None
-    base = base_sha256(config.student.base)
-    rows = (permit.manifest.merkle.root, permit.tombstone_head)
-    is_this = same and base == found.base.sha256 and rows == (found.dataset.merkle_root, found.dataset.tombstone_head)
-    return found if is_this else None
+def _require_finite(weights: dict[str, torch.Tensor], step: int) -> None:
+    """A step's gradient is looked at before it is made; what the last one made of the weights, here."""
+    broken = [name for name, tensor in weights.items() if not bool(torch.isfinite(tensor).all())]
+    if broken:
+        raise TrainingStopped(
+            f"the weights after step {step} are not finite ({broken[0]}); nothing was exported. Lower "
+            "optimizer.learning_rate, or go on from an earlier checkpoint with another seed"
+        )
 
 
 def _training_rows(store: TokenStore, folder: Path, last_step: int) -> Iterator[TrainingRow]:

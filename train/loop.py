@@ -131,19 +131,31 @@ class Learner:
                     losses.append(float(loss) if loss is not None else 0.0)
                 return losses
             except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-                if not _out_of_memory(error) or self._shards or self.splits >= max(map(_most_pieces, packs)):
+                if not _out_of_memory(error):
                     raise
+                if self._shards or self.splits >= max(map(_most_pieces, packs)):
+                    raise TrainingStopped(self._out_of_memory_of(packs)) from error
             # Out here, the failed graph is gone.
             self.splits += 1
             self.optimizer.zero_grad(set_to_none=True)
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
 
+    def _out_of_memory_of(self, packs: Sequence[Pack]) -> str:
+        longest = max((document for pack in packs for document in pack.documents), key=lambda item: item.length)
+        tried = "under fsdp2 packs are not taken apart" if self._shards else "with each row by itself"
+        return (
+            f"step {self.step_number}: memory ran out, {tried}; its longest row has {longest.length:,} tokens. Lower "
+            "data.max_tokens or training.pack_tokens, or set training.activation_checkpointing"
+        )
+
     def _forward(self, pack: Pack, denominator: int, loss: Loss, rows: Rows, number: int = 0) -> Tensor:
         device = self.ranks.device
+        sampling, dropout = self._seeds(number)
+        torch.manual_seed(dropout)
         batch = collate(pack.documents, rows, device, self._k if loss.needs_logits else None, self._padding(pack))
         with torch.autocast(device.type, torch.bfloat16, enabled=self._training.precision == "bf16"):
-            found: Tensor = self.taught(batch, denominator, loss, self._generator(number, loss))
+            found: Tensor = self.taught(batch, denominator, loss, self._generator(sampling, loss))
         return found
 
     def _padding(self, pack: Pack) -> int | None:
@@ -152,13 +164,15 @@ class Learner:
             return None
         return max(self._training.pack_tokens >> self.splits, pack.tokens)
 
-    def _generator(self, number: int, loss: Loss) -> torch.Generator | None:
-        """For losses that draw: a function of seed, step, rank and pack, so that a resumed run draws the same."""
-        if loss.kind != "random_sampling":
-            return None
-        seeds = (self._training.seed, self.step_number, self.ranks.rank, number)
-        state = int(np.random.SeedSequence(seeds).generate_state(1, np.uint64)[0] >> 1)
-        return torch.Generator(self.ranks.device).manual_seed(state)
+    def _seeds(self, number: int) -> list[int]:
+        """For whatever draws in a pack's forward: a function of seed, step and the pack's place in the step, so that a
+        resumed run and any number of ranks draw the same."""
+        place = self.ranks.rank + number * self.ranks.world
+        drawn = np.random.SeedSequence((self._training.seed, self.step_number, place)).generate_state(2, np.uint64)
+        return [int(state >> 1) for state in drawn]
+
+    def _generator(self, seed: int, loss: Loss) -> torch.Generator | None:
+        return torch.Generator(self.ranks.device).manual_seed(seed) if loss.kind == "random_sampling" else None
 
     def _evened(self, packs: Sequence[Pack], most: int) -> Sequence[Pack]:
         """Under FSDP every rank has to take part in every collective: who has fewer packs takes empty ones."""

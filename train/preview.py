@@ -8,18 +8,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tutelage.schemas.permit import Permit
 from tutelage.schemas.receipt import HELD_OUT, TRAIN
 from tutelage.train.bases.load import describe, load_tokenizer, tokenizer_sha256
 from tutelage.train.bases.shape import Shape, shape_of
 from tutelage.train.config import TrainConfig
 from tutelage.train.memory import Memory, estimate
 from tutelage.train.rows.encoding import Encoder
-from tutelage.train.rows.order import epoch_order
+from tutelage.train.rows.order import epoch_order, readings_in_all, require_readings
 from tutelage.train.rows.overlap import require_no_overlap
 from tutelage.train.rows.packing import PackStream
 from tutelage.train.rows.templates import template_of
 from tutelage.train.rows.token_store import TokenStore, build_store, check_vocabulary
-from tutelage.train.student_folder import TOKENS
+from tutelage.train.runnable import require_runnable
+from tutelage.train.student_folder import TOKENS, held, require_own_folder
 
 EXAMPLES = 3
 WINDOWS = 50
@@ -99,6 +101,18 @@ class Preview(NamedTuple):
         }
 
 
+def preview(
+    config: TrainConfig, permit: Permit, progress: Callable[[int, int], None] = lambda done, of: None
+) -> Preview:
+    """Raises what a training would raise before it loads the model, but for what a student that is there already would
+    make it say."""
+    folder = Path(config.output.folder)
+    require_own_folder(folder, config, permit)
+    require_runnable(config)
+    with held(folder):
+        return preview_training(config, permit.dataset, permit.receipt.splits, progress=progress)
+
+
 def preview_training(
     config: TrainConfig,
     dataset: str,
@@ -106,8 +120,7 @@ def preview_training(
     examples: int = EXAMPLES,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> Preview:
-    """`rows` are the curated set's, by split. Raises what a training would raise before its first step, but for what
-    only weights can show."""
+    """`rows` are the curated set's, by split."""
     tokenizer = load_tokenizer(config.student.base)
     template = template_of(tokenizer, config.data)
     shape = shape_of(config.student.base, tokenizer, config.data.max_tokens)
@@ -173,13 +186,15 @@ def _packing(config: TrainConfig, store: TokenStore) -> Packing:
         seed=training.seed,
     )
     packs = [pack.tokens for pack in stream]
-    steps = len(packs) * len(rows) / max(len(some), 1) / training.packs_per_step
-    all_steps = math.ceil(steps * training.epochs)
+    readings = readings_in_all(store, training.seed, training.epochs, config.data.mix)
+    require_readings(readings, store.rows)
+    steps_a_row = len(packs) / max(len(some), 1) / training.packs_per_step
+    all_steps = math.ceil(steps_a_row * readings)
     return Packing(
         rows=len(rows),
         packed_rows=len(some),
         fill=sum(packs) / max(len(packs) * training.pack_tokens, 1),
-        steps_an_epoch=math.ceil(steps),
+        steps_an_epoch=math.ceil(steps_a_row * len(rows)),
         steps=min(all_steps, training.max_steps or all_steps),
     )
 

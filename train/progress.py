@@ -1,14 +1,10 @@
 """What a run tells whoever watches, and what it writes down of each step."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any, Protocol
 
-from tutelage.schemas.storage_errors import storage_errors
-
 METRICS = "metrics.jsonl"
-KEPT = "the checkpoints are safe"
 
 
 class Watcher:
@@ -30,31 +26,9 @@ class Tracker(Protocol):
     def close(self) -> None: ...
 
 
-class Metrics:
-    """`metrics.jsonl`, a line a step or evaluation. A resumed run cuts off what came after its checkpoint."""
-
-    def __init__(self, path: Path, begin_at: int = 0) -> None:
-        self._path = path
-        with storage_errors(str(path), KEPT):
-            self._stream = path.open("ab")
-            self._stream.truncate(begin_at)
-            self._stream.seek(begin_at)
-
-    def write(self, line: dict[str, Any]) -> None:
-        with storage_errors(str(self._path), KEPT):
-            self._stream.write(json.dumps(line).encode() + b"\n")
-            self._stream.flush()
-
-    def saved(self) -> int:
-        """Bytes, all of them on the disk."""
-        with storage_errors(str(self._path), KEPT):
-            self._stream.flush()
-            os.fsync(self._stream.fileno())
-        return self._stream.tell()
-
-    def close(self) -> None:
-        with storage_errors(str(self._path), KEPT):
-            self._stream.close()
+def metrics_line(line: dict[str, Any]) -> bytes:
+    """A step or an evaluation, as `metrics.jsonl` has it."""
+    return json.dumps(line).encode() + b"\n"
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 
 import torch
 
-from tutelage.schemas.errors import ConfigError
+from tutelage.schemas.errors import ConfigError, SealBroken
 from tutelage.schemas.permit import Permit
-from tutelage.train.bases.load import base_sha256, load_model, load_tokenizer, tokenizer_sha256
+from tutelage.train.bases.load import load_model, load_tokenizer
+from tutelage.train.checkpoint import Checkpoint
 from tutelage.train.config import TrainConfig
 from tutelage.train.course import Course, Stores
-from tutelage.train.export import export, finished_student
+from tutelage.train.export import export
 from tutelage.train.model.isolation import require_isolation
 from tutelage.train.model.kernels import fused_head
 from tutelage.train.model.loss_head import warn_of_traps
@@ -25,13 +26,14 @@ from tutelage.train.model.taught import Taught, require_plain_head
 from tutelage.train.parallel import Ranks, join_ranks, leave_ranks, shard
 from tutelage.train.progress import Watcher
 from tutelage.train.record.run_record import StudentRun
-from tutelage.train.resume import newest
+from tutelage.train.resume import finished_student, made_of, newest
+from tutelage.train.rows.dataset import Dataset
 from tutelage.train.rows.order import check_mix
 from tutelage.train.rows.overlap import require_no_overlap
 from tutelage.train.rows.token_store import TokenStore, build_store, check_vocabulary
+from tutelage.train.runnable import require_runnable
 from tutelage.train.stop_signals import stop_signals
 from tutelage.train.student_folder import TOKENS, held, require_own_folder
-from tutelage.train.trackers import require_trackers
 
 
 class Trained(NamedTuple):
@@ -66,23 +68,23 @@ def train(config: TrainConfig, permit: Permit, watcher: Watcher | None = None) -
 def _train(config: TrainConfig, permit: Permit, watcher: Watcher, ranks: Ranks) -> Trained:
     folder = Path(config.output.folder)
     require_own_folder(folder, config, permit)
-    require_trackers(config.trackers)
+    require_runnable(config)
     with held(folder) if ranks.leads else contextlib.nullcontext(), stop_signals() as stop:
-        if (done := finished_student(folder, config, permit)) is not None:
-            watcher.note(f"{folder}: this training has ended already; nothing is done again")
-            return _as_trained(done, folder, permit.notes)
-        watcher.phase("tokens")
         tokenizer = load_tokenizer(config.student.base)
+        made = made_of(config, permit, tokenizer)
+        student, other = finished_student(folder, made, config, permit)
+        if student is not None:
+            watcher.note(f"{folder}: this training has ended already; nothing is done again")
+            return _as_trained(student, folder, permit.notes)
+        watcher.phase("tokens")
         stores = _stores(config, permit, tokenizer, folder, ranks)
-        identity = {
-            "config": config.identity(),
-            "dataset": {"merkle_root": permit.manifest.merkle.root, "tombstones": permit.tombstone_head},
-            "tokens": stores.train.sha256,
-            "base": base_sha256(config.student.base),
-            "tokenizer": tokenizer_sha256(tokenizer),
-            "world": ranks.world,
-        }
+        identity = {**made, "tokens": stores.train.sha256, "world": ranks.world}
         resumed = newest(folder, identity, watcher)
+        _require_one_start(resumed, ranks, folder)
+        if other is not None:
+            if resumed is None:
+                raise ConfigError(f"{folder}: {other}; name another output.folder, or delete this one")
+            watcher.note(f"{folder}: {other}; it is made anew from this training's checkpoints")
         watcher.phase("model")
         taught = _taught(config, tokenizer, stores, ranks)
         course = Course(config, stores, taught, ranks, folder, identity, watcher, resumed)
@@ -96,15 +98,24 @@ def _train(config: TrainConfig, permit: Permit, watcher: Watcher, ranks: Ranks) 
             ended = course.finished()
             export(config, permit, tokenizer, stores.train, taught, ended, folder, ranks)
             exported_step = ended.exported_step
-        losses = course.losses()
-        last = losses[-1][1] if losses else None
-        return Trained(str(folder), finished, course.steps, exported_step, last, course.held_out_losses, permit.notes)
+        return Trained(
+            str(folder), finished, course.steps, exported_step, course.loss, course.held_out_losses, permit.notes
+        )
 
 
 def _as_trained(run: StudentRun, folder: Path, notes: tuple[str, ...]) -> Trained:
     held_out = tuple((seen["step"], seen["loss"]) for seen in run.evaluations)
     last = run.losses[-1].loss if run.losses else None
     return Trained(str(folder), True, run.steps, run.student.exported_step, last, held_out, notes)
+
+
+def _require_one_start(resumed: Checkpoint | None, ranks: Ranks, folder: Path) -> None:
+    step = resumed.state["step"] if resumed is not None else 0
+    (total,) = ranks.total(float(step))
+    if ranks.any(total != step * ranks.world):
+        raise ConfigError(
+            f"{folder}: ranks found different checkpoints there; output.folder has to be one that all of them share"
+        )
 
 
 def _stores(config: TrainConfig, permit: Permit, tokenizer: Any, folder: Path, ranks: Ranks) -> Stores:
@@ -119,21 +130,24 @@ def _stores(config: TrainConfig, permit: Permit, tokenizer: Any, folder: Path, r
     found = [built(split) for split in splits]
     if ranks.leads:
         ranks.wait()
+    if Dataset(permit.dataset).manifest_sha256 != permit.manifest_sha256:
+        raise SealBroken(f"{permit.dataset}: was sealed anew after the gate had checked it; run the same command again")
     rows, held_out = found[0], found[1] if len(found) > 1 and found[1].rows else None
     if config.data.mix is not None:
         check_mix(rows, config.data.mix)
     if held_out is not None:
         require_no_overlap(rows, held_out)
+    elif config.training.evaluate_every_steps is not None:
+        raise ConfigError(
+            "training.evaluate_every_steps is given, and the set has no held-out rows; take it out, or curate a set "
+            "with policy.held_out"
+        )
     return Stores(rows, held_out)
 
 
 def _taught(config: TrainConfig, tokenizer: Any, stores: Stores, ranks: Ranks) -> Taught:
     """The model, checked, on its device. Its weights are a function of base and seed."""
     training = config.training
-    if training.compile and ranks.device.type == "cpu":
-        raise ConfigError(
-            "training.compile is true, and there is no GPU: on a CPU every pack is another graph; take it out"
-        )
     torch.manual_seed(training.seed)
     model = load_model(config.student.base, tokenizer, training.seed, config.data.max_tokens)
     vocabulary = model.get_input_embeddings().num_embeddings

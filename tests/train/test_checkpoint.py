@@ -13,7 +13,16 @@ from tiny_student import TinyRows, learner
 
 from tutelage.schemas.errors import ConfigError
 from tutelage.train import checkpoint as checkpoints
-from tutelage.train.checkpoint import Checkpoint, damage, load, require_same_run, save, step_name, steps_saved
+from tutelage.train.checkpoint import (
+    Checkpoint,
+    damage,
+    load,
+    remove_unfinished,
+    require_same_run,
+    save,
+    step_name,
+    steps_saved,
+)
 
 
 def some(value: float = 1.0) -> Checkpoint:
@@ -67,6 +76,24 @@ def test_what_a_kill_left_half_written_is_no_checkpoint(tmp_path: Path) -> None:
     assert steps_saved(tmp_path) == [step_name(1)]
     save(tmp_path, step_name(2), some())
     assert damage(tmp_path / step_name(2)) is None
+
+
+def test_of_steps_so_many_stay_and_none_that_was_passed_over(tmp_path: Path) -> None:
+    for step in (1, 2, 3, 9):
+        save(tmp_path, step_name(step), some())
+    save(tmp_path, step_name(4), some(), kept=2)
+    assert steps_saved(tmp_path) == [step_name(3), step_name(4)]
+    save(tmp_path, step_name(5), some(), kept=9)
+    assert steps_saved(tmp_path) == [step_name(3), step_name(4), step_name(5)]
+
+
+def test_a_checkpoint_that_was_moved_aside_for_one_that_never_came_is_back(tmp_path: Path) -> None:
+    save(tmp_path, step_name(1), some())
+    (tmp_path / step_name(1)).rename(tmp_path / f".{step_name(1)}.old")
+    (tmp_path / f".{step_name(1)}.unfinished").mkdir()
+    remove_unfinished(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [step_name(1)]
+    assert damage(tmp_path / step_name(1)) is None
 
 
 def test_a_full_disk_is_said_and_leaves_the_earlier_checkpoint(tmp_path: Path) -> None:

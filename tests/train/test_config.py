@@ -50,6 +50,7 @@ def parsed(**sections: Any) -> TrainConfig:
         ({"loss": {"kind": "jsd", "teacher": TEACHER}, "training": {"kernels": "cce"}}, "knows cross-entropy only"),
         ({"optimizer": {"lr": 1}}, "unknown key 'optimizer.lr'"),
         ({"training": {"epochs": 0}}, "training.epochs: found 0"),
+        ({"training": {"patience": 3}}, "set evaluate_every_steps, or take patience out"),
     ],
 )
 def test_a_config_that_contradicts_itself_says_where(sections: dict[str, Any], said: str) -> None:

@@ -1,6 +1,7 @@
 """The order of an epoch is a function of seed and epoch; a mix is met to the row."""
 
 import hashlib
+import math
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from tutelage.schemas.errors import ConfigError
 from tutelage.train.config import Mix
-from tutelage.train.rows.order import check_mix, epoch_order
+from tutelage.train.rows.order import check_mix, epoch_order, readings_in_all
 
 GOLDEN = "93ee26ca9dde0221f557e68b80f568d19de9f6c2b509dbfbba21f6d6c8da22df"
 
@@ -86,3 +87,15 @@ def test_a_name_that_no_row_has_is_refused() -> None:
 def test_a_mix_that_leaves_nothing_is_refused() -> None:
     with pytest.raises(ConfigError, match="gives every row weight 0"):
         epoch_order(rows_of(5), 0, 0, mix(a=0))
+
+
+@given(
+    st.integers(0, 40), st.integers(0, 40), st.floats(0.1, 20), st.sampled_from([0.02, 0.3, 0.5, 1.7, 3]), st.booleans()
+)
+def test_the_length_of_a_run_is_that_of_all_its_epochs(
+    first: int, second: int, epochs: float, weight: float, mixed: bool
+) -> None:
+    store, by = rows_of(first, second + 1), mix(a=weight) if mixed and first else None
+    each = [len(epoch_order(store, 5, epoch, by)) for epoch in range(math.ceil(epochs))]
+    read = [round(rows * min(1.0, epochs - epoch)) for epoch, rows in enumerate(each)]
+    assert readings_in_all(store, 5, epochs, by) == sum(read)

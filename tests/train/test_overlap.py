@@ -13,7 +13,7 @@ from tutelage.schemas.errors import ConfigError
 from tutelage.schemas.rows import Completion
 from tutelage.schemas.text import normalise
 from tutelage.train.config import Data, Loss
-from tutelage.train.rows.overlap import NO_ANSWER, require_no_overlap, text_digests
+from tutelage.train.rows.overlap import NO_TEXT, require_no_overlap, text_digests
 from tutelage.train.rows.token_store import build_store
 
 MakeRow = Callable[..., Completion]
@@ -35,7 +35,7 @@ def test_a_held_out_row_that_was_trained_on_is_named_with_its_twin(tmp_path: Pat
     kept = completion(messages=[("user", "how OLD")], response="ten")
     with pytest.raises(ConfigError) as caught:
         compare(tmp_path, [completion(), taught], [completion(), kept])
-    assert "1 held-out rows have the prompt and answer of a training row" in str(caught.value)
+    assert "1 held-out rows ask what a training row asks" in str(caught.value)
     assert f"{kept.row_id} (like {taught.row_id})" in str(caught.value)
 
 
@@ -49,9 +49,16 @@ def test_a_short_answer_to_another_question_is_none(tmp_path: Path, completion: 
     compare(tmp_path, [completion(response=seven)], [completion(response=seven)])
 
 
-def test_the_same_question_answered_otherwise_is_none(tmp_path: Path, completion: MakeRow) -> None:
-    asked = [("user", "How old?")]
-    compare(tmp_path, [completion(messages=asked, response="Ten.")], [completion(messages=asked, response="Nine.")])
+def test_the_same_question_answered_otherwise_is_one_as_evaluate_has_it(tmp_path: Path, completion: MakeRow) -> None:
+    taught = completion(messages=[("system", "Be kind."), ("user", "How old?")], response="Ten.")
+    kept = completion(messages=[("user", "How old?")], response="Nine.")
+    with pytest.raises(ConfigError, match=rf"{kept.row_id} \(like {taught.row_id}\)"):
+        compare(tmp_path, [taught], [kept])
+
+
+def test_rows_in_which_nobody_asks_are_not_held_against_one_another(tmp_path: Path, completion: MakeRow) -> None:
+    rows = [completion(messages=[("user", "?!")], response=word) for word in ("One", "Two")]
+    compare(tmp_path, rows[:1], rows[1:])
 
 
 def test_of_many_twenty_are_named(tmp_path: Path, completion: MakeRow) -> None:
@@ -65,7 +72,8 @@ def test_of_many_twenty_are_named(tmp_path: Path, completion: MakeRow) -> None:
 def test_digests_are_equal_where_the_normal_forms_are(prompt: str, answer: str, other: str, another: str) -> None:
     left, right = text_digests([("user", prompt)], answer), text_digests([("user", other)], another)
     same_answer = normalise(answer) == normalise(another)
-    assert (left[0] == right[0]) == (normalise(prompt) == normalise(other) and same_answer)
+    assert (left[0] == right[0]) == (normalise(prompt) == normalise(other))
+    assert (left[0] == NO_TEXT) == (normalise(prompt) == "")
     long_enough = len(normalise(answer).split()) >= 8
-    assert (left[1] != NO_ANSWER) == long_enough
+    assert (left[1] != NO_TEXT) == long_enough
     assert not long_enough or (left[1] == right[1]) == same_answer

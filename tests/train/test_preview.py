@@ -129,7 +129,7 @@ def test_the_training_finds_the_tokens_that_the_preview_made(tmp_path: Path, com
 def test_a_preview_refuses_what_a_training_would(tmp_path: Path, completion: MakeRow) -> None:
     row = completion()
     again = completion(messages=row.messages, response=row.response)
-    with pytest.raises(ConfigError, match="have the prompt and answer of a training row"):
+    with pytest.raises(ConfigError, match="ask what a training row asks"):
         preview_of(tmp_path, [row], [again])
     mix = {"max_tokens": 64, "mix": {"weights": {"nobody": 1}}}
     with pytest.raises(ConfigError, match="names teacher 'nobody'"):

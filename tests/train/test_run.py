@@ -11,11 +11,14 @@ import pytest
 import torch
 from run_scene import RunScene, killed_after
 
-from tutelage.schemas.errors import ConfigError, DatasetHeld, TrainingStopped
+from tutelage.schemas.errors import ConfigError, DatasetHeld, SealBroken, TrainingStopped
 from tutelage.schemas.rows import Completion
 from tutelage.train.checkpoint import steps_saved
+from tutelage.train.config import TrainConfig
+from tutelage.train.loop import Learner
 from tutelage.train.record.run_record import read_run_record
 from tutelage.train.record.training_rows import require_training_rows
+from tutelage.train.run import train
 from tutelage.train.student_folder import held
 
 Build = Callable[..., Completion]
@@ -107,6 +110,20 @@ def test_killed_at_any_step_and_run_again_it_is_the_undisturbed_run_bit_for_bit(
     assert undisturbed.weights(name) == undisturbed.weights("undisturbed")
 
 
+def test_dropout_is_drawn_anew_as_it_was(scene: RunScene) -> None:
+    pytest.importorskip("peft")
+    sections = {
+        "student": {**scene.sections()["student"], "lora": {"rank": 4, "dropout": 0.5, "targets": ["q_proj"]}},
+        "training": {"epochs": 2},
+    }
+    scene.run("dropped", **sections)
+    process = scene.process("dropped-killed", **sections)
+    assert killed_after(3, process, scene.folder / "dropped-killed" / "metrics.jsonl") == -signal.SIGKILL
+    scene.run("dropped-killed", **sections)
+    assert scene.metrics("dropped-killed") == scene.metrics("dropped")
+    assert scene.weights("dropped-killed") == scene.weights("dropped")
+
+
 def test_sigterm_saves_and_exits_0_and_the_same_command_goes_on(undisturbed: RunScene) -> None:
     process = undisturbed.process("stopped", training={**EVALUATED, "checkpoint_every_steps": 1000})
     code = killed_after(4, process, undisturbed.folder / "stopped" / "metrics.jsonl", signal.SIGTERM)
@@ -146,8 +163,6 @@ def test_a_finished_run_is_run_again_for_nothing(undisturbed: RunScene) -> None:
 def test_logs_that_are_not_what_was_logged_cost_the_checkpoints_that_know_of_them(
     file: str, how: str, undisturbed: RunScene
 ) -> None:
-    if how == "changed" and file == "metrics.jsonl":
-        return  # a line more or less of a curve teaches nobody
     folder = undisturbed.folder / "logs"
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(undisturbed.folder / "undisturbed", folder)
@@ -156,8 +171,60 @@ def test_logs_that_are_not_what_was_logged_cost_the_checkpoints_that_know_of_the
     (folder / file).unlink()
     if how == "changed":
         (folder / file).write_bytes(b"\xff" + content[1:])
-    with pytest.raises(ConfigError, match="none is whole"):
+    with pytest.raises(ConfigError, match=rf"none of its 2 checkpoints .* {Path(file).name} (has|is not what)"):
         undisturbed.run("logs", training=EVALUATED)
+
+
+def changed_rate(folder: Path) -> dict[str, Any]:
+    return {"optimizer": {"learning_rate": 0.02}}
+
+
+def damaged(folder: Path) -> dict[str, Any]:
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-4] + b"oops")
+    return {}
+
+
+def narrowed(folder: Path) -> dict[str, Any]:
+    return {"policy": {"distributed": False}}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (changed_rate, r"another training \(there -> here\):\n  config\.optimizer\.learning_rate: 0\.01 -> 0\.02"),
+        (narrowed, r"another training \(there -> here\):\n  policy\.distributed: true -> false"),
+        (damaged, "holds a student that is not whole .*model.safetensors"),
+    ],
+)
+def test_a_student_that_is_there_is_not_written_over_without_checkpoints(
+    change: Callable[[Path], dict[str, Any]], said: str, undisturbed: RunScene
+) -> None:
+    folder = undisturbed.folder / "there"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(undisturbed.folder / "undisturbed", folder)
+    shutil.rmtree(folder / "checkpoints")
+    sections = change(folder)
+    before = {path: path.read_bytes() for path in folder.iterdir() if path.is_file() and path.name != ".lock"}
+    with pytest.raises(ConfigError, match=said):
+        undisturbed.run("there", training=EVALUATED, **sections)
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_damaged_student_is_made_again_from_its_checkpoints(undisturbed: RunScene) -> None:
+    folder = undisturbed.folder / "mended"
+    shutil.copytree(undisturbed.folder / "undisturbed", folder)
+    damaged(folder)
+    undisturbed.run("mended", training=EVALUATED)
+    assert undisturbed.weights("mended") == undisturbed.weights("undisturbed")
+    assert undisturbed.metrics("mended") == undisturbed.metrics("undisturbed")
+
+
+def test_a_set_that_was_sealed_anew_behind_the_gate_is_not_trained_on(scene: RunScene) -> None:
+    config = TrainConfig.model_validate(scene.sections("resealed"))
+    permit = scene.permit(name="tiny")._replace(manifest_sha256="0" * 64)
+    with pytest.raises(SealBroken, match="sealed anew after the gate"):
+        train(config, permit)
 
 
 @pytest.mark.parametrize("place", ["out", "out/student", "base", ""])
@@ -210,6 +277,13 @@ def test_patience_ends_the_run_and_the_best_weights_are_exported(scene: RunScene
     assert max(row["step"] for row in scene.readings("impatient")) == trained.exported_step
 
 
+def test_held_out_rows_whose_loss_is_no_number_end_the_run(scene: RunScene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Learner, "evaluate", lambda *_: (float("nan"), 1))
+    with pytest.raises(TrainingStopped, match="the loss of the held-out rows is nan"):
+        scene.run("unheard")
+    assert not (scene.folder / "unheard" / "run.json").exists()
+
+
 def test_max_steps_ends_the_run(scene: RunScene) -> None:
     assert scene.run("short", training={"max_steps": 3}).steps == 3
 
@@ -228,6 +302,8 @@ def test_without_held_out_rows_the_last_weights_are_exported(completion: Build, 
     trained = scene.run()
     assert trained.held_out_losses == ()
     assert read_run_record(tmp_path / "student").student.exported_step == trained.steps
+    with pytest.raises(ConfigError, match="evaluate_every_steps is given, and the set has no held-out rows"):
+        scene.run("asked", training=EVALUATED)
 
 
 def test_equal_runs_are_equal_and_another_seed_is_another_run(undisturbed: RunScene) -> None:

@@ -1,6 +1,7 @@
 """That a whole run asks every question: each check is made to say no, and each option is seen to arrive."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,16 @@ from rank_scene import started
 from run_scene import RunScene
 from tiny_tokenizer import tiny_tokenizer
 
-from tutelage.schemas.errors import ConfigError
+from tutelage.schemas.errors import ConfigError, DatasetHeld
 from tutelage.schemas.rows import Completion
 from tutelage.train import run as run_module
 from tutelage.train.bases.load import tokenizer_sha256
+from tutelage.train.checkpoint import Checkpoint, steps_saved
+from tutelage.train.config import TrainConfig
 from tutelage.train.model import taught as taught_module
+from tutelage.train.parallel import Ranks
+from tutelage.train.preview import preview
+from tutelage.train.student_folder import held
 
 Build = Callable[..., Completion]
 K = 3
@@ -155,6 +161,68 @@ def test_two_processes_of_the_command_train_the_student_of_one(parallel: str, sc
     assert two == pytest.approx(one, abs=1e-4)
     ids = [[row["row_id"] for row in scene.readings(of)] for of in (f"one-{parallel}", name)]
     assert ids[0] == ids[1]
+
+
+def test_two_processes_draw_what_one_draws_and_go_on_where_they_were_stopped(scene: RunScene) -> None:
+    """Dropout and samples of the teacher's: both a function of the pack, not of who has it."""
+    pytest.importorskip("peft")
+    teacher = {"tokenizer_sha256": tokenizer_sha256(tiny_tokenizer()), "k": K}
+    sections: dict[str, Any] = {
+        "student": {**scene.sections()["student"], "lora": {"rank": 4, "dropout": 0.5, "targets": ["q_proj"]}},
+        "loss": {"kind": "random_sampling", "teacher": teacher, "samples": 4},
+    }
+    scene.run("drawn-by-one", **sections, training={"max_steps": 4})
+    path = scene.folder / "drawn-by-two.yaml"
+    path.write_text(yaml.safe_dump(scene.sections("drawn-by-two", **sections, training={"max_steps": 4})))
+    command = ["-c", "from tutelage.cli.main import run; run()", "train", str(path)]
+    started([command, command])
+    one, two = ([line["loss"] for line in scene.metrics(f"drawn-by-{of}")] for of in ("one", "two"))
+    assert two == pytest.approx(one, abs=1e-4)
+    folder = scene.folder / "drawn-by-two"
+    (folder / "run.json").unlink()
+    shutil.rmtree(folder / "checkpoints" / steps_saved(folder / "checkpoints")[-1])
+    weights = scene.weights("drawn-by-two")
+    started([command, command])
+    assert scene.weights("drawn-by-two") == weights
+    assert [line["loss"] for line in scene.metrics("drawn-by-two")] == two
+
+
+def test_ranks_that_found_different_checkpoints_are_told(tmp_path: Path) -> None:
+    class Others(Ranks):
+        def total(self, *values: float) -> list[float]:
+            return [sum(values)]  # of the other rank, which begins anew: 0
+
+        def any(self, flag: bool) -> bool:
+            return flag
+
+    ranks = Others(0, 2, torch.device("cpu"))
+    with pytest.raises(ConfigError, match="one that all of them share"):
+        run_module._require_one_start(Checkpoint({}, {}, {"step": 4}), ranks, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("sections", "said"),
+    [
+        ({"output": {"folder": "base"}}, "name a folder of its own"),
+        ({"trackers": ["wandb"]}, "wandb is not installed"),
+        ({"training": {"compile": True}}, "there is no GPU"),
+        ({"training": {"epochs": 0.001}}, "0 of .* rows would be read"),
+    ],
+)
+def test_a_dry_run_refuses_what_the_run_would(sections: dict[str, Any], said: str, scene: RunScene) -> None:
+    if "output" in sections:
+        sections = {"output": {"folder": str(scene.folder / "base")}}
+    config = TrainConfig.model_validate(scene.sections("looked-at", **sections))
+    before = sorted((scene.folder / "base").iterdir())
+    with pytest.raises(ConfigError, match=said):
+        preview(config, scene.permit(name="tiny"))
+    assert sorted((scene.folder / "base").iterdir()) == before
+
+
+def test_a_dry_run_leaves_a_folder_alone_that_a_run_holds(scene: RunScene) -> None:
+    config = TrainConfig.model_validate(scene.sections("held"))
+    with held(scene.folder / "held"), pytest.raises(DatasetHeld, match="trains into it"):
+        preview(config, scene.permit(name="tiny"))
 
 
 @pytest.mark.parametrize(

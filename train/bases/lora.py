@@ -1,6 +1,7 @@
 """Low-rank adapters (Hu et al. 2021): put into the model's own linear layers, and added to their weights at the end."""
 
 import copy
+import importlib.util
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -13,16 +14,20 @@ from tutelage.train.config import Lora
 ADAPTER = "default"
 
 
-def with_lora(model: Any, lora: Lora, seed: int = 0) -> Any:
-    """The same transformers model, its weights frozen, adapters in its linear layers: they alone have gradients. It
-    begins as it was, since one half of every adapter is 0; the other half is a function of `seed`."""
-    try:
-        from peft import LoraConfig, inject_adapter_in_model
-    except ImportError as error:
+def require_peft() -> None:
+    if importlib.util.find_spec("peft") is None:
         raise ConfigError(
             "student.lora is given, and needs peft, which is not installed; pip install 'tutelage[lora]', or take "
             "student.lora out"
-        ) from error
+        )
+
+
+def with_lora(model: Any, lora: Lora, seed: int = 0) -> Any:
+    """The same transformers model, its weights frozen, adapters in its linear layers: they alone have gradients. It
+    begins as it was, since one half of every adapter is 0; the other half is a function of `seed`."""
+    require_peft()
+    from peft import LoraConfig, inject_adapter_in_model
+
     linears = dict(_linears(model))
     _require_targets(model, lora, linears)
     config = LoraConfig(

@@ -43,7 +43,7 @@ class ChatTemplate:
         self.encoder = Encoder(tokenizer)
         self._tokenizer = tokenizer
         self._name = uri or "the tokenizer's chat template"
-        self._text = _text_of(tokenizer, uri)
+        self._text = template_text(tokenizer, uri)
         self.sha256 = sha256_hex(self._text.encode())
         found = self._frame([{"role": "user", "content": "Hello?"}])
         if isinstance(found, Problem):
@@ -192,7 +192,8 @@ def _hidden(row: Turns, encoder: Encoder) -> Turns | Problem:
         return Problem("quotes special tokens that can't be told from the template's own", "take them out", str(error))
 
 
-def _text_of(tokenizer: Any, uri: str | None) -> str:
+def template_text(tokenizer: Any, uri: str | None) -> str:
+    """Of the file `uri`, or the tokenizer's own. Raises ConfigError where there is none."""
     if uri is not None:
         try:
             with fsspec.open(uri, "rb") as stream:

@@ -34,6 +34,21 @@ def epoch_order(store: Mixed, seed: int, epoch: int, mix: Mix | None) -> npt.NDA
     return rows[np.argsort(draws, kind="stable")].astype(np.int64)
 
 
+def readings_in_all(store: Mixed, seed: int, epochs: float, mix: Mix | None) -> int:
+    """How many rows `epochs` read together, the last of them a part of one."""
+    whole, part = int(epochs), epochs % 1
+    if mix is None:
+        return whole * store.rows + round(store.rows * part)
+    weights, offsets = _weights(store, seed, mix)
+    last = int(_readings(store, seed, whole, mix).sum())
+    return int(np.floor(whole * weights + offsets).sum()) + round(last * part)
+
+
+def require_readings(count: int, rows: int) -> None:
+    if not count:
+        raise ConfigError(f"0 of {rows:,} rows would be read; raise training.epochs, or a weight of data.mix")
+
+
 def check_mix(store: Mixed, mix: Mix) -> None:
     names = _names(store, mix)
     unknown = sorted(set(mix.weights) - set(names))
@@ -48,11 +63,16 @@ def check_mix(store: Mixed, mix: Mix) -> None:
 
 def _readings(store: Mixed, seed: int, epoch: int, mix: Mix) -> npt.NDArray[np.int64]:
     """How often this epoch reads each row: floor((epoch + 1) w + u) - floor(epoch w + u), u of the row from [0, 1)."""
+    weights, offsets = _weights(store, seed, mix)
+    return (np.floor((epoch + 1) * weights + offsets) - np.floor(epoch * weights + offsets)).astype(np.int64)
+
+
+def _weights(store: Mixed, seed: int, mix: Mix) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Of each row w and u."""
     check_mix(store, mix)
     codes = store.teacher if mix.by == "teacher" else store.prompt_source
     weights = np.array([mix.weights.get(name, 1.0) for name in _names(store, mix)])[codes]
-    offsets = _generator(_SHARE, seed, 0).random_raw(store.rows).astype(np.uint64) / 2.0**64
-    return (np.floor((epoch + 1) * weights + offsets) - np.floor(epoch * weights + offsets)).astype(np.int64)
+    return weights, _generator(_SHARE, seed, 0).random_raw(store.rows).astype(np.uint64) / 2.0**64
 
 
 def _names(store: Mixed, mix: Mix) -> tuple[str, ...]:

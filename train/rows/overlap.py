@@ -18,7 +18,7 @@ from tutelage.train.rows.turns import Message
 LEAST_WORDS = 8
 """Of a shorter answer ("yes", "spam", "4") two prompts may have the same by right."""
 NAMED = 20
-NO_ANSWER = 0
+NO_TEXT = 0
 
 
 class Texts(Protocol):
@@ -28,15 +28,17 @@ class Texts(Protocol):
 
 
 def text_digests(messages: Sequence[Message], response: str) -> tuple[int, int]:
-    """Of prompt and answer together, and of the answer where it is long enough to be known again; in normal form."""
+    """Of what the user said, and of the answer where it is long enough to be known again; in normal form."""
+    asked = normalise("\n".join(content for role, content in messages if role == "user"))
     answer = normalise(response)
-    prompt = normalise("\n".join(content for _, content in messages))
-    both = _digest(f"{prompt}\x1f{answer}")
-    return both, _digest(answer) if answer.count(" ") >= LEAST_WORDS - 1 else NO_ANSWER
+    return (
+        _digest(asked) if asked else NO_TEXT,
+        _digest(answer) if answer.count(" ") >= LEAST_WORDS - 1 else NO_TEXT,
+    )
 
 
 def require_no_overlap(train: Texts, held_out: Texts) -> None:
-    """Raises ConfigError where a held-out row is a training row, or has the same answer of eight words or more.
+    """Raises ConfigError where a held-out row asks what a training row asks, or has its answer of eight words or more.
 
     Of 1M and 100,000 rows, digests of 64 bits agree by chance once in 10^8 runs.
     """
@@ -45,7 +47,7 @@ def require_no_overlap(train: Texts, held_out: Texts) -> None:
     for part in range(2):
         digests, first = np.unique(taught[:, part], return_index=True)
         places = np.searchsorted(digests, kept[:, part]).clip(max=max(len(digests) - 1, 0))
-        same = (digests[places] == kept[:, part]) & (kept[:, part] != NO_ANSWER) if len(digests) else []
+        same = (digests[places] == kept[:, part]) & (kept[:, part] != NO_TEXT) if len(digests) else []
         for row in np.flatnonzero(same).tolist():
             pairs.setdefault(row, int(first[places[row]]))
     if not pairs:
@@ -53,8 +55,8 @@ def require_no_overlap(train: Texts, held_out: Texts) -> None:
     named = [f"{held_out.row_id(row)} (like {train.row_id(pairs[row])})" for row in sorted(pairs)[:NAMED]]
     more = f" and {len(pairs) - NAMED:,} more" if len(pairs) > NAMED else ""
     raise ConfigError(
-        f"{len(pairs):,} held-out rows have the prompt and answer of a training row, or its answer of {LEAST_WORDS} "
-        f"words or more: {', '.join(named)}{more}; a held-out loss would say how well the student remembers. Curate "
+        f"{len(pairs):,} held-out rows ask what a training row asks, or have its answer of {LEAST_WORDS} words or "
+        f"more: {', '.join(named)}{more}; a held-out loss would say how well the student remembers. Curate "
         f"again with policy.held_out.link_responses_from_words: {LEAST_WORDS}, which keeps such rows on one side"
     )
 

@@ -71,7 +71,6 @@ class PackStream:
         self._pack_tokens, self._window, self._seed = pack_tokens, window, seed
         self._epoch_read: tuple[int, npt.NDArray[np.int64]] | None = None
         self._at = state or {"epoch": 0, "position": 0, "carry": [], "given": 0}
-        self.documents = self._total()
 
     def state(self) -> dict[str, Any]:
         """JSON. The window that is being read begins at `position` of `epoch` with `carry`; `given` of its packs are
@@ -125,12 +124,6 @@ class PackStream:
             rows = self._order(epoch)
             self._epoch_read = epoch, rows[: round(len(rows) * min(1.0, self._epochs - epoch))]
         return self._epoch_read[1]
-
-    def _total(self) -> int:
-        epochs = int(np.ceil(self._epochs))
-        # Under a mix, epochs differ by chance: the mean of the first few serves the schedule as well as a count of all.
-        some = [len(self._epoch_rows(epoch)) for epoch in range(min(epochs, 8))]
-        return sum(some) if epochs <= 8 else round(self._epochs * len(self._order(0)))
 
 
 def steps_of(packs: Iterator[Pack], packs_per_step: int) -> Iterator[list[Pack]]:

@@ -24,7 +24,7 @@ import numpy.typing as npt
 from tutelage.schemas.canonical import canonical_json, sha256_hex
 from tutelage.schemas.storage_errors import storage_errors
 
-CONTRACT = "token-store/2"
+CONTRACT = "token-store/3"
 FACTS = "store.json"
 TOKENS, ROWS, ROW_IDS, ROW_NAMES, TEXTS = "tokens.bin", "rows.bin", "row_ids.bin", "row_names.bin", "texts.bin"
 TOP_IDS, TOP_LOGPROBS = "top_ids.bin", "top_logprobs.bin"
@@ -87,6 +87,7 @@ class StoreWriter:
         if not rows:
             return
         ids = np.array([number for row in rows for number in row.ids], np.int64)
+        assert ids.max() <= np.iinfo(self._token).max, "an id that the store's type would wrap"
         facts = [
             (len(row.ids), row.first_trained, row.text_bytes, row.teacher, row.prompt_source, row.terms) for row in rows
         ]

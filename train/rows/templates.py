@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from tutelage.schemas.canonical import sha256_hex
 from tutelage.schemas.errors import ConfigError
 from tutelage.train.config import Data
-from tutelage.train.rows.chat_template import ChatTemplate
+from tutelage.train.rows.chat_template import ChatTemplate, template_text
 from tutelage.train.rows.encoding import Encoder
 from tutelage.train.rows.row_problems import Problem
 from tutelage.train.rows.turns import MERGES, NOTHING_TO_TRAIN, Message, Rendered, Turns
@@ -30,6 +30,11 @@ class Template(Protocol):
 def template_of(tokenizer: Any, data: Data) -> Template:
     """Raises ConfigError where the template can't serve any row."""
     return PlainTemplate(tokenizer) if data.template == "plain" else ChatTemplate(tokenizer, data.chat_template)
+
+
+def chat_template_text(tokenizer: Any, data: Data) -> str | None:
+    """The template that rows are rendered with, and that the student's tokenizer gets; None where it is plain."""
+    return None if data.template == "plain" else template_text(tokenizer, data.chat_template)
 
 
 def rendered(tokenizer: Any, data: Data, messages: Sequence[Message], response: str) -> Rendered:

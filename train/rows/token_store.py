@@ -17,6 +17,7 @@ from tutelage.schemas.canonical import canonical_json, sha256_hex
 from tutelage.schemas.errors import ConfigError
 from tutelage.schemas.receipt import TRAIN
 from tutelage.schemas.text import TEXT_FORM
+from tutelage.train.bases.fresh_base import vocabulary_size
 from tutelage.train.bases.tokenizer_digest import tokenizer_sha256
 from tutelage.train.config import Data, Loss
 from tutelage.train.rows import store_files as files
@@ -146,7 +147,7 @@ def _write(
     columns = (*COLUMNS, *(LOGIT_COLUMNS if loss.needs_logits else ()))
     k = loss.teacher.k if loss.teacher is not None else None
     done = 0
-    with files.StoreWriter(place, len(tokenizer), k) as writer:
+    with files.StoreWriter(place, vocabulary_size(tokenizer), k) as writer:
         for batch in source.batches_of(split, columns):
             for start in range(0, len(batch), ROWS_AT_ONCE):
                 some = batch.slice(start, ROWS_AT_ONCE)

@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tutelage.schemas.errors import ConfigError
+from tutelage.train.bases.fresh_base import vocabulary_size
 from tutelage.train.bases.tokenizer_digest import tokenizer_sha256
 from tutelage.train.config import TeacherLogits
 from tutelage.train.rows.list_columns import inner
@@ -82,7 +83,7 @@ class TeacherTokens:
         self._pieces = Pieces(tokenizer)
         self._specials = frozenset(template.encoder.special.values())
         self._special = np.array(sorted(self._specials), np.int32)
-        self._teacher, self._size = teacher, len(tokenizer)
+        self._teacher, self._size = teacher, vocabulary_size(tokenizer)
         self._kept_back = cache(self._agreement)
         self._sampling_problem = lru_cache(4096)(lambda text: _sampling_problem(orjson.loads(text), teacher))
 
