@@ -16,7 +16,7 @@ LENGTHS = [5, 17, 3, 40, 11, 29, 8, 60, 22]
 
 
 def ranked(folder: Path, parallel: str, world: int = 2) -> list[dict[str, Any]]:
-    """What each rank reports: losses, norms, and a sum over its weights after the last step."""
+    """What each rank reports: losses, norms, and its weights and their first moments after the last step."""
     started([[__file__, str(folder / f"rank-{rank}.json"), parallel] for rank in range(world)])
     return [json.loads((folder / f"rank-{rank}.json").read_text()) for rank in range(world)]
 
@@ -70,7 +70,7 @@ def report(parallel: str) -> dict[str, Any]:
     steps = [rows.packs(range(4), [4, 5], [6, 7, 8])] * (STEPS - 1) + [rows.packs(range(5))]
     reports = [learner.step(packs, 1e-2) for packs in steps]
     held_out = learner.evaluate(rows.packs([0, 1], [2, 3], [4]), rows)[0]
-    weights = {name: whole(parameter).double().sum().item() for name, parameter in taught.named_parameters()}
+    weights = {name: whole(parameter).flatten().tolist() for name, parameter in taught.named_parameters()}
     moments = optimizer_tensors(learner.optimizer, dict(taught.named_parameters()))
     leave_ranks()
     return {
@@ -78,7 +78,7 @@ def report(parallel: str) -> dict[str, Any]:
         "norms": [step.gradient_norm for step in reports],
         "held_out": held_out,
         "weights": weights,
-        "moments": {name: moments[name].double().sum().item() for name in sorted(moments)},
+        "moments": {name: value.flatten().tolist() for name, value in moments.items() if name.endswith("/exp_avg")},
     }
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from rank_scene import ranked, report
 
 
@@ -19,8 +20,11 @@ def test_two_ranks_are_one(parallel: str, alone: dict[str, Any], tmp_path: Path)
     assert first["losses"] == pytest.approx(alone["losses"], abs=1e-5)
     assert first["norms"] == pytest.approx(alone["norms"], rel=1e-4)
     assert first["held_out"] == pytest.approx(alone["held_out"], abs=1e-5)
-    assert first["weights"] == pytest.approx(alone["weights"], abs=2e-3)
-    assert first["moments"] == pytest.approx(alone["moments"], abs=2e-3)
+    # The first moment is a sum of gradients. AdamW divides by their size: where that is nearly 0, so do weights part.
+    for kind, apart in (("moments", 1e-5), ("weights", 2e-3)):
+        assert first[kind].keys() == alone[kind].keys()
+        for name, values in first[kind].items():
+            assert (torch.tensor(values) - torch.tensor(alone[kind][name])).abs().max() < apart, name
 
 
 def test_a_loss_that_is_no_number_on_one_rank_stops_all_and_names_its_rows_alone(tmp_path: Path) -> None:
