@@ -61,7 +61,7 @@ def finished_student(folder: Path, made: dict[str, Any], config: TrainConfig, pe
     duties = [DutyEntry(**duty._asdict()).model_dump(mode="json") for duty in permit.duties]
     here = {**made, "policy": config.policy.model_dump(mode="json"), "duties": duties}
     if lines := differences(there, here):
-        return Found(other=f"holds the student of another training (there -> here):\n{shown(lines)}\n")
+        return Found(other=f"holds the student of another training (there -> here):\n{shown(lines)}")
     return Found(found)
 
 

@@ -15,7 +15,7 @@ import torch
 from tutelage.schemas.errors import ConfigError, SealBroken
 from tutelage.schemas.permit import Permit
 from tutelage.train.bases.load import load_model, load_tokenizer
-from tutelage.train.checkpoint import Checkpoint
+from tutelage.train.checkpoint import Checkpoint, steps_saved
 from tutelage.train.config import TrainConfig
 from tutelage.train.course import Course, Stores
 from tutelage.train.export import export
@@ -33,7 +33,7 @@ from tutelage.train.rows.overlap import require_no_overlap
 from tutelage.train.rows.token_store import TokenStore, build_store, check_vocabulary
 from tutelage.train.runnable import require_runnable
 from tutelage.train.stop_signals import stop_signals
-from tutelage.train.student_folder import TOKENS, held, require_own_folder
+from tutelage.train.student_folder import CHECKPOINTS, TOKENS, held, require_own_folder
 
 
 class Trained(NamedTuple):
@@ -76,15 +76,15 @@ def _train(config: TrainConfig, permit: Permit, watcher: Watcher, ranks: Ranks) 
         if student is not None:
             watcher.note(f"{folder}: this training has ended already; nothing is done again")
             return _as_trained(student, folder, permit.notes)
+        if other is not None:
+            if not steps_saved(folder / CHECKPOINTS):
+                raise ConfigError(f"{folder}: {other}\nname another output.folder, or delete this one")
+            watcher.note(f"{folder}: {other}\nit is made anew from the checkpoints, if they are this training's")
         watcher.phase("tokens")
         stores = _stores(config, permit, tokenizer, folder, ranks)
         identity = {**made, "tokens": stores.train.sha256, "world": ranks.world}
         resumed = newest(folder, identity, watcher)
         _require_one_start(resumed, ranks, folder)
-        if other is not None:
-            if resumed is None:
-                raise ConfigError(f"{folder}: {other}; name another output.folder, or delete this one")
-            watcher.note(f"{folder}: {other}; it is made anew from this training's checkpoints")
         watcher.phase("model")
         taught = _taught(config, tokenizer, stores, ranks)
         course = Course(config, stores, taught, ranks, folder, identity, watcher, resumed)
