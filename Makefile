@@ -11,7 +11,7 @@ EXTRAS := pipelines,audit,embedding,train,lora,demo,dev
 PACKAGES := schemas pipelines audit train cli
 RUFF_PATHS := $(PACKAGES) tests benchmarks docs
 
-.PHONY: help setup check types test demo bench bench-audit bench-lineage bench-train drill drill-train clean
+.PHONY: help setup check types test demo bench bench-audit bench-lineage bench-dose bench-train drill drill-train clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -58,6 +58,9 @@ bench-audit: setup ## duplicates against their peers, memory at a million rows, 
 
 bench-lineage: setup ## who was taught by whom, beside every baseline, on the shared development data; see benchmarks/README.md
 	@$(BIN)/python benchmarks/lineage.py
+
+bench-dose: setup ## the smallest dose of a teacher's answers that lineage sees; see benchmarks/README.md
+	@$(BIN)/python benchmarks/dose_response.py
 
 bench-train: setup ## loss, speed and memory beside TRL on the same rows, the reader alone; see benchmarks/README.md
 	@$(BIN)/python benchmarks/train.py
