@@ -13,6 +13,7 @@ from run_scene import RunScene, killed_after
 
 from tutelage.schemas.errors import ConfigError, DatasetHeld, SealBroken, TrainingStopped
 from tutelage.schemas.rows import Completion
+from tutelage.train import checkpoint
 from tutelage.train.checkpoint import steps_saved
 from tutelage.train.config import TrainConfig
 from tutelage.train.loop import Learner
@@ -282,6 +283,13 @@ def test_held_out_rows_whose_loss_is_no_number_end_the_run(scene: RunScene, monk
     with pytest.raises(TrainingStopped, match="the loss of the held-out rows is nan"):
         scene.run("unheard")
     assert not (scene.folder / "unheard" / "run.json").exists()
+
+
+def test_weights_that_are_not_finite_are_not_exported(scene: RunScene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoint, "whole", lambda tensor: torch.full_like(tensor.detach(), torch.nan))
+    with pytest.raises(TrainingStopped, match=r"the weights after step 1 are not finite .*nothing was exported"):
+        scene.run("burst", training={"max_steps": 1})
+    assert not (scene.folder / "burst" / "model.safetensors").exists()
 
 
 def test_max_steps_ends_the_run(scene: RunScene) -> None:
