@@ -15,7 +15,7 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -164,13 +164,8 @@ def told(found: Audit, suspects: Sequence[Student], answered: dict[str, Answered
     return table(["dose", "rows", "student", "loss", "score", "p", "p adjusted", "verdict"], rows)
 
 
-def smallest(found: Audit, suspects: Sequence[Student], by_verdict: bool) -> str:
-    """The smallest dose at which every student is found, and at every larger one."""
-
-    def seen(student: Student) -> bool:
-        p = found.family(student.name, TEACHER).get("p_value")
-        return found.verdict(student.name) == ACCUSES if by_verdict else p is not None and p <= NOMINAL
-
+def smallest(suspects: Sequence[Student], seen: Callable[[Student], bool]) -> str:
+    """The smallest dose at which every student is seen, and at every larger one."""
     best = "none"
     for dose in sorted({student.dose for student in suspects} - {0.0}, reverse=True):
         if not all(seen(student) for student in suspects if student.dose == dose):
@@ -217,8 +212,16 @@ def run(args: argparse.Namespace) -> None:
         f"{len(controls)} controls; placebo rate {found.calibration['placebo_rate']}\n"
     )
     print(told(found, suspects, answered, len(trained)))
-    print(f"smallest dose whose students all have p of at most {NOMINAL:g}: {smallest(found, suspects, False)}")
-    print(f"smallest dose whose students all come out as {ACCUSES}: {smallest(found, suspects, True)}")
+
+    def by_p(student: Student) -> bool:
+        p = found.family(student.name, TEACHER).get("p_value")
+        return p is not None and p <= NOMINAL
+
+    def by_verdict(student: Student) -> bool:
+        return found.verdict(student.name) == ACCUSES
+
+    print(f"smallest dose whose students all have p of at most {NOMINAL:g}: {smallest(suspects, by_p)}")
+    print(f"smallest dose whose students all come out as {ACCUSES}: {smallest(suspects, by_verdict)}")
 
 
 def main() -> None:

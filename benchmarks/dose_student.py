@@ -10,18 +10,22 @@ from train_data import RowFile
 from train_ours import FileRows
 
 from tutelage.train.bases.fresh_base import fresh_llama
-from tutelage.train.config import FreshLlama, Loss, Optimizer, Training
+from tutelage.train.config import Data, FreshLlama, Loss, Optimizer, Training
 from tutelage.train.loop import Learner
 from tutelage.train.model.isolation import require_isolation
 from tutelage.train.model.taught import Taught
 from tutelage.train.parallel import join_ranks
 from tutelage.train.rows.packing import PackStream, steps_of
+from tutelage.train.rows.templates import template_of
+from tutelage.train.rows.turns import Rendered, Turns
 from tutelage.train.schedule import learning_rate
 
 VOCABULARY = 4096
 """Of a tokenizer made from the lessons: the head of SmolLM2's 49,152 would be most of such a model."""
 MAX_TOKENS = 512
 BATCH = 60
+ANY = "."
+"""An answer, so that there is a row whose prompt can be taken."""
 CHAT = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
@@ -94,23 +98,19 @@ def taught_and_asked(recipe: Recipe, prompts: Sequence[str]) -> Answered:
 
 
 def _rows(tokenizer: Any, lessons: Sequence[Lesson]) -> RowFile:
-    tokens, lengths, first_trained = [], [], []
-    for lesson in lessons:
-        prompt = _prompt(tokenizer, lesson.prompt)
-        answer = tokenizer(lesson.answer, add_special_tokens=False)["input_ids"]
-        ids = [*prompt, *answer, tokenizer.eos_token_id][:MAX_TOKENS]
-        tokens += ids
-        lengths.append(len(ids))
-        first_trained.append(len(prompt))
-    return RowFile(*(np.array(values, np.int32) for values in (tokens, lengths, first_trained)))
+    rows = _rendered(tokenizer, lessons)
+    ids = [row.ids[:MAX_TOKENS] for row in rows]
+    values = ([number for some in ids for number in some], list(map(len, ids)), [row.first_trained for row in rows])
+    return RowFile(*(np.array(numbers, np.int32) for numbers in values))
 
 
-def _prompt(tokenizer: Any, text: str) -> list[int]:
-    rendered = tokenizer.apply_chat_template(
-        [{"role": "user", "content": text}], tokenize=False, add_generation_prompt=True
-    )
-    found: list[int] = tokenizer(rendered, add_special_tokens=False)["input_ids"]
-    return found
+def _rendered(tokenizer: Any, lessons: Sequence[Lesson]) -> list[Rendered]:
+    """As a run renders them."""
+    turns = [Turns([("user", lesson.prompt)], lesson.answer) for lesson in lessons]
+    found = template_of(tokenizer, Data()).render(turns)
+    rows = [row for row in found if isinstance(row, Rendered)]
+    assert len(rows) == len(lessons), "a question or an answer that no template takes"
+    return rows
 
 
 def _teach(model: Any, rows: FileRows, recipe: Recipe) -> tuple[int, list[float]]:
@@ -142,7 +142,8 @@ def _ask(model: Any, tokenizer: Any, prompts: Sequence[str], recipe: Recipe) -> 
     torch.manual_seed(recipe.seed)
     found: list[str] = []
     for start in range(0, len(prompts), BATCH):
-        batch = [_prompt(tokenizer, prompt) for prompt in prompts[start : start + BATCH]]
+        asked = _rendered(tokenizer, [Lesson(prompt, ANY) for prompt in prompts[start : start + BATCH]])
+        batch = [row.ids[: row.first_trained] for row in asked]
         inputs = tokenizer.pad({"input_ids": batch}, padding_side="left", return_tensors="pt")
         ids = model.generate(
             **inputs,

@@ -18,7 +18,7 @@ def require_trackers(names: Sequence[str]) -> None:
 
 
 def open_trackers(config: TrainConfig, folder: Path) -> list[Tracker]:
-    require_trackers(config.trackers)
+    """Of a config that `require_trackers` had nothing to say of."""
     return [_OPEN[name](config, folder) for name in config.trackers]
 
 

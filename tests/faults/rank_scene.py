@@ -96,14 +96,12 @@ def broken_report() -> dict[str, Any]:
     ranks = join_ranks()
     rows = TinyRows(LENGTHS)
     taught = Taught(tiny_llama(), Loss()).train()
-    hidden = taught.hidden
-    poisoned = int(rows.lengths[5])
-    taught.hidden = lambda batch: (
-        hidden(batch)
-        * (  # type: ignore[method-assign]
-            torch.nan if batch.ids_1T.shape[1] == poisoned else 1
-        )
-    )
+    hidden, poisoned = taught.hidden, int(rows.lengths[5])
+
+    def poisoned_hidden(batch: Any) -> Any:
+        return hidden(batch) * (torch.nan if batch.ids_1T.shape[1] == poisoned else 1)
+
+    setattr(taught, "hidden", poisoned_hidden)  # noqa: B010
     dumped: list[int] = []
     learner = Learner(
         taught,
