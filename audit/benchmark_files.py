@@ -12,7 +12,7 @@ from typing import IO, Any, NamedTuple
 import fsspec
 import pyarrow as pa
 
-from tutelage.schemas.contracts import CalmParquetFile
+from tutelage.schemas.contract_files import CalmParquetFile
 from tutelage.schemas.errors import ConfigError
 
 

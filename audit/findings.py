@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 from tutelage.audit.folder import FINDINGS_FILE, AuditFolder
 from tutelage.schemas.canonical import canonical_json
-from tutelage.schemas.contracts import FINDINGS, rows_of
+from tutelage.schemas.contract_files import rows_of
+from tutelage.schemas.contracts import FINDINGS
 from tutelage.schemas.errors import ConfigError
 from tutelage.schemas.rows import FINDING_RULES, MAX_FINDING_ROW_IDS, SEVERITIES, Finding
 from tutelage.schemas.version import CODE_VERSION

@@ -11,7 +11,8 @@ import fsspec
 import pyarrow as pa
 from fsspec.implementations.local import LocalFileSystem
 
-from tutelage.schemas.contracts import ROWS_PER_GROUP, Contract, ContractWriter, open_parquet, table_of
+from tutelage.schemas.contract_files import ROWS_PER_GROUP, ContractWriter, open_parquet, table_of
+from tutelage.schemas.contracts import Contract
 from tutelage.schemas.errors import StorageError
 
 FINDINGS_FILE = "findings.parquet"

@@ -9,14 +9,8 @@ import pyarrow as pa
 
 from tutelage.audit.inputs import AuditInput
 from tutelage.audit.tables import TABLES, table_files
-from tutelage.schemas.contracts import (
-    ADOPTED,
-    COMPLETIONS,
-    FINGERPRINTS,
-    PERMUTATIONS,
-    CalmParquetFile,
-    open_parquet,
-)
+from tutelage.schemas.contract_files import CalmParquetFile, open_parquet
+from tutelage.schemas.contracts import ADOPTED, COMPLETIONS, FINGERPRINTS, PERMUTATIONS
 from tutelage.schemas.errors import ContractError
 from tutelage.schemas.prompt_text import prompt_texts
 

@@ -22,7 +22,8 @@ from measure import cost_of
 from report import Goal, table
 from train_data import DATA, SEED, smollm2_tokenizer, texts
 
-from tutelage.schemas.contracts import COMPLETIONS, MESSAGES, ROWS_PER_GROUP, ContractWriter
+from tutelage.schemas.contract_files import ROWS_PER_GROUP, ContractWriter
+from tutelage.schemas.contracts import COMPLETIONS, MESSAGES
 
 ROWS, QUICK_ROWS = 1_000_000, 20_000
 PARTS = ("prepass", "epoch")

@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 
 from tutelage.pipelines.dataset_files import COMPLETIONS_FILES
 from tutelage.pipelines.storage import Folder
-from tutelage.schemas.contracts import ADOPTED, MESSAGES, USD, CalmParquetFile, ContractWriter
+from tutelage.schemas.contract_files import CalmParquetFile, ContractWriter
+from tutelage.schemas.contracts import ADOPTED, MESSAGES, USD
 from tutelage.schemas.errors import ConfigError
 from tutelage.schemas.mended import mended
 

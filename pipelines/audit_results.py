@@ -8,7 +8,8 @@ import pyarrow.compute as pc
 
 from tutelage.pipelines.curate_rows import CurateRows, Mask, Numbers
 from tutelage.pipelines.storage import Folder
-from tutelage.schemas.contracts import CONTAMINATION_HITS, DUPLICATE_CLUSTERS, FINDINGS, Contract, open_parquet, rows_of
+from tutelage.schemas.contract_files import open_parquet, rows_of
+from tutelage.schemas.contracts import CONTAMINATION_HITS, DUPLICATE_CLUSTERS, FINDINGS, Contract
 from tutelage.schemas.errors import ConfigError, ContractError
 
 RESPONSE_CLUSTERS, PROMPT_CLUSTERS = "duplicate_clusters.parquet", "prompt_clusters.parquet"

@@ -26,7 +26,8 @@ from tutelage.pipelines.seal import read_manifest, seal_curated
 from tutelage.pipelines.sealed_rows import leaves_of, root_of
 from tutelage.pipelines.sorted_copy import NewFile, copy_rows
 from tutelage.pipelines.storage import LOCK, Folder
-from tutelage.schemas.contracts import DECISIONS, ROWS_PER_GROUP, ContractWriter
+from tutelage.schemas.contract_files import ROWS_PER_GROUP, ContractWriter
+from tutelage.schemas.contracts import DECISIONS
 from tutelage.schemas.errors import ConfigError
 from tutelage.schemas.manifest import MANIFEST, Manifest, MerkleSummary
 from tutelage.schemas.receipt import HELD_OUT, TRAIN, EvaluationSet, Receipt, Student

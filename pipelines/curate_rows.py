@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 from tutelage.pipelines.curate_gate import Stamp, stamps_of
 from tutelage.pipelines.parents import Parent
 from tutelage.pipelines.sealed_rows import damage_named
-from tutelage.schemas.contracts import COMPLETIONS, FINGERPRINTS, open_parquet
+from tutelage.schemas.contract_files import open_parquet
+from tutelage.schemas.contracts import COMPLETIONS, FINGERPRINTS
 from tutelage.schemas.errors import ContractError
 
 Numbers = npt.NDArray[np.int64]

@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 
 from tutelage.pipelines.dataset_files import COMPLETIONS_FILES
 from tutelage.pipelines.storage import Folder
-from tutelage.schemas.contracts import COMPLETIONS, open_parquet
+from tutelage.schemas.contract_files import open_parquet
+from tutelage.schemas.contracts import COMPLETIONS
 from tutelage.schemas.terms_entry import TRAIN_USES
 
 BATCH_ROWS = 65_536

@@ -7,17 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tutelage.pipelines.storage import Folder
-from tutelage.schemas.contracts import (
-    COMPLETIONS,
-    DECISIONS,
-    FAILED,
-    JOURNAL,
-    LEDGER,
-    PLAN,
-    REJECTED,
-    Contract,
-    check_version,
-)
+from tutelage.schemas.contract_files import check_version
+from tutelage.schemas.contracts import COMPLETIONS, DECISIONS, FAILED, JOURNAL, LEDGER, PLAN, REJECTED, Contract
 from tutelage.schemas.manifest import TOMBSTONES
 
 COMPLETIONS_FILES, FAILED_FILES = "completions/*.parquet", "failed/*.parquet"

@@ -6,7 +6,8 @@ from tutelage.pipelines.dataset_files import DERIVED, PATTERNS, TABLES
 from tutelage.pipelines.sealed_rows import damage_named
 from tutelage.pipelines.storage import Folder
 from tutelage.pipelines.table_file import TableFile
-from tutelage.schemas.contracts import COMPLETIONS, JOURNAL, PLAN, Contract, open_parquet, rows_of
+from tutelage.schemas.contract_files import open_parquet, rows_of
+from tutelage.schemas.contracts import COMPLETIONS, JOURNAL, PLAN, Contract
 from tutelage.schemas.errors import ContractError, SealBroken
 from tutelage.schemas.manifest import Tombstone
 

@@ -22,17 +22,8 @@ from tutelage.pipelines.beam_runners import QUIET_WORKERS, runner_named
 from tutelage.pipelines.dataset_files import COMPLETIONS_FILES, digest_of
 from tutelage.pipelines.language import guess_language
 from tutelage.pipelines.storage import Folder
-from tutelage.schemas.contracts import (
-    ADOPTED,
-    COMPLETIONS,
-    FINGERPRINTS,
-    PERMUTATIONS,
-    SIGNATURE,
-    CalmParquetFile,
-    ContractWriter,
-    contract_of,
-    open_parquet,
-)
+from tutelage.schemas.contract_files import CalmParquetFile, ContractWriter, contract_of, open_parquet
+from tutelage.schemas.contracts import ADOPTED, COMPLETIONS, FINGERPRINTS, PERMUTATIONS, SIGNATURE
 from tutelage.schemas.prompt_text import prompt_texts
 from tutelage.schemas.self_identification import QUICK_LOOKS, self_identifications
 from tutelage.schemas.shingles import SHINGLE_FORM, SHINGLE_WORDS, NormalTexts, Shingles, normal_texts

@@ -36,7 +36,8 @@ from tutelage.pipelines.run_record import (
 )
 from tutelage.pipelines.seal import merge_ledger, read_manifest, seal
 from tutelage.pipelines.storage import Folder
-from tutelage.schemas.contracts import COMPLETIONS, FAILED, LEDGER, open_parquet
+from tutelage.schemas.contract_files import open_parquet
+from tutelage.schemas.contracts import COMPLETIONS, FAILED, LEDGER
 from tutelage.schemas.errors import DONE_WITH_FAILED_ROWS, ConfigError, StorageError, TeacherError
 from tutelage.schemas.manifest import Manifest
 

@@ -12,7 +12,8 @@ import pyarrow as pa
 
 from tutelage.pipelines.journal import SENT, SegmentReader
 from tutelage.pipelines.storage import Folder
-from tutelage.schemas.contracts import JOURNAL, open_parquet, rows_of
+from tutelage.schemas.contract_files import open_parquet, rows_of
+from tutelage.schemas.contracts import JOURNAL
 from tutelage.schemas.errors import ContractError
 from tutelage.schemas.rows import Call
 

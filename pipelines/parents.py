@@ -11,7 +11,8 @@ from tutelage.pipelines.seal import required_manifest
 from tutelage.pipelines.sealed_rows import damage_named
 from tutelage.pipelines.storage import Folder
 from tutelage.schemas.canonical import canonical_json, sha256_hex
-from tutelage.schemas.contracts import COMPLETIONS, open_parquet
+from tutelage.schemas.contract_files import open_parquet
+from tutelage.schemas.contracts import COMPLETIONS
 from tutelage.schemas.errors import ConfigError, SealBroken
 from tutelage.schemas.manifest import MANIFEST, Manifest, ParentEntry
 

@@ -19,7 +19,7 @@ import pyarrow as pa
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from tutelage.pipelines.config import PromptSource
-from tutelage.schemas.contracts import CalmParquetFile
+from tutelage.schemas.contract_files import CalmParquetFile
 from tutelage.schemas.errors import ConfigError
 from tutelage.schemas.rows import RejectedPrompt
 

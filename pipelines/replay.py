@@ -18,7 +18,8 @@ from tutelage.pipelines.table_file import TableFile
 from tutelage.pipelines.teachers import PROTOCOLS
 from tutelage.pipelines.teachers.protocol import NO_USAGE, Reply, TeacherProtocol
 from tutelage.schemas.canonical import canonical_json
-from tutelage.schemas.contracts import COMPLETIONS, FAILED, JOURNAL, LEDGER, PLAN, open_parquet, rows_of
+from tutelage.schemas.contract_files import open_parquet, rows_of
+from tutelage.schemas.contracts import COMPLETIONS, FAILED, JOURNAL, LEDGER, PLAN
 from tutelage.schemas.identity import leaf_sha256, row_id
 from tutelage.schemas.rows import Call, Completion, FailedRequest, LedgerEntry, PlannedRequest
 from tutelage.schemas.version import CODE_VERSION

@@ -27,7 +27,8 @@ from tutelage.pipelines.license_page import license_page
 from tutelage.pipelines.sealed_rows import leaves_of, root_of, tombstones_of
 from tutelage.pipelines.storage import Folder
 from tutelage.schemas.canonical import sha256_hex
-from tutelage.schemas.contracts import COMPLETIONS, LEDGER, ContractWriter, open_parquet
+from tutelage.schemas.contract_files import ContractWriter, open_parquet
+from tutelage.schemas.contracts import COMPLETIONS, LEDGER
 from tutelage.schemas.errors import ConfigError, ContractError, SealBroken
 from tutelage.schemas.manifest import (
     MANIFEST,

@@ -9,7 +9,8 @@ import pyarrow as pa
 from tutelage.pipelines.dataset_files import COMPLETIONS_FILES
 from tutelage.pipelines.plan import withdrawn_rows
 from tutelage.pipelines.storage import Folder
-from tutelage.schemas.contracts import COMPLETIONS, open_parquet, rows_of
+from tutelage.schemas.contract_files import open_parquet, rows_of
+from tutelage.schemas.contracts import COMPLETIONS
 from tutelage.schemas.errors import SealBroken
 from tutelage.schemas.identity import leaf_sha256
 from tutelage.schemas.manifest import TOMBSTONES, Tombstone

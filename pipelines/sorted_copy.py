@@ -18,7 +18,8 @@ import pyarrow.compute as pc
 from tutelage.pipelines.curate_rows import CurateRows, Numbers
 from tutelage.pipelines.sealed_rows import damage_named
 from tutelage.pipelines.storage import Folder
-from tutelage.schemas.contracts import COMPLETIONS, ROWS_PER_GROUP, CalmParquetFile, ContractWriter, open_parquet
+from tutelage.schemas.contract_files import ROWS_PER_GROUP, CalmParquetFile, ContractWriter, open_parquet
+from tutelage.schemas.contracts import COMPLETIONS
 
 BYTES_AT_ONCE = 32 << 20
 BUCKET_BYTES = 64 << 20

@@ -5,7 +5,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from tutelage.pipelines.storage import Folder
-from tutelage.schemas.contracts import Contract, ContractWriter, table_of
+from tutelage.schemas.contract_files import ContractWriter, table_of
+from tutelage.schemas.contracts import Contract
 
 ROWS_PER_FLUSH = 4096
 BYTES_PER_FLUSH = 16 << 20

@@ -10,7 +10,8 @@ from tutelage.pipelines.dataset_files import COMPLETIONS_FILES, DECISIONS_FILE, 
 from tutelage.pipelines.sealed_rows import damage_named
 from tutelage.pipelines.storage import Folder
 from tutelage.schemas.canonical import sha256_hex
-from tutelage.schemas.contracts import COMPLETIONS, DECISIONS, open_parquet
+from tutelage.schemas.contract_files import open_parquet
+from tutelage.schemas.contracts import COMPLETIONS, DECISIONS
 from tutelage.schemas.errors import ContractError, SealBroken
 from tutelage.schemas.manifest import Manifest
 from tutelage.schemas.receipt import SPLITS, Receipt, parse_receipt

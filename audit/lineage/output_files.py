@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tutelage.audit.tables import TABLES, table_files
-from tutelage.schemas.contracts import COMPLETIONS, CalmParquetFile, contract_of, open_parquet
+from tutelage.schemas.contract_files import CalmParquetFile, contract_of, open_parquet
+from tutelage.schemas.contracts import COMPLETIONS
 from tutelage.schemas.errors import ConfigError
 from tutelage.schemas.mended import mended
 from tutelage.schemas.prompt_text import prompt_texts

@@ -25,7 +25,8 @@ from tutelage.audit.inputs import AuditInput
 from tutelage.audit.provenance import PROVENANCE, provenance_findings
 from tutelage.audit.quality_sources import cost_of
 from tutelage.audit.tables import connect, fetch, run
-from tutelage.schemas.contracts import ADOPTED, COMPLETIONS, FAILED, LEDGER, PLAN, Contract, table_of
+from tutelage.schemas.contract_files import table_of
+from tutelage.schemas.contracts import ADOPTED, COMPLETIONS, FAILED, LEDGER, PLAN, Contract
 from tutelage.schemas.rows import Completion
 
 Build = Callable[..., Completion]

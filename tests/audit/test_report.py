@@ -25,15 +25,8 @@ from tutelage.audit.sql_query import run_query
 from tutelage.audit.tables import connect, statement
 from tutelage.pipelines.fingerprint import fingerprint_file
 from tutelage.pipelines.storage import Folder
-from tutelage.schemas.contracts import (
-    ADOPTED,
-    CONTAMINATION_HITS,
-    DUPLICATE_CLUSTERS,
-    DUPLICATE_PAIRS,
-    LEDGER,
-    ContractWriter,
-    table_of,
-)
+from tutelage.schemas.contract_files import ContractWriter, table_of
+from tutelage.schemas.contracts import ADOPTED, CONTAMINATION_HITS, DUPLICATE_CLUSTERS, DUPLICATE_PAIRS, LEDGER
 from tutelage.schemas.rows import (
     OUTCOMES,
     Completion,

@@ -9,7 +9,8 @@ import fsspec
 import pytest
 
 from tutelage.audit.select_rows import row_ids_where
-from tutelage.schemas.contracts import COMPLETIONS, ContractWriter, table_of
+from tutelage.schemas.contract_files import ContractWriter, table_of
+from tutelage.schemas.contracts import COMPLETIONS
 from tutelage.schemas.errors import ConfigError
 from tutelage.schemas.rows import Completion
 

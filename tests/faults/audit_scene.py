@@ -9,7 +9,8 @@ from tutelage.audit.inputs import AuditInput
 from tutelage.pipelines.fingerprint import fingerprint_file
 from tutelage.pipelines.seal import merge_ledger, seal
 from tutelage.pipelines.storage import Folder
-from tutelage.schemas.contracts import COMPLETIONS, ContractWriter, table_of
+from tutelage.schemas.contract_files import ContractWriter, table_of
+from tutelage.schemas.contracts import COMPLETIONS
 from tutelage.schemas.manifest import SealedTerms
 from tutelage.schemas.rows import Completion
 

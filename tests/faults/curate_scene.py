@@ -16,17 +16,8 @@ from tutelage.pipelines.curate_gate import open_curate_gate
 from tutelage.pipelines.curate_policy import CurateConfig, parse_curate_config
 from tutelage.pipelines.parents import open_parents
 from tutelage.pipelines.storage import Folder
-from tutelage.schemas.contracts import (
-    CONTAMINATION_HITS,
-    DECISIONS,
-    DUPLICATE_CLUSTERS,
-    FINDINGS,
-    Contract,
-    ContractWriter,
-    open_parquet,
-    rows_of,
-    table_of,
-)
+from tutelage.schemas.contract_files import ContractWriter, open_parquet, rows_of, table_of
+from tutelage.schemas.contracts import CONTAMINATION_HITS, DECISIONS, DUPLICATE_CLUSTERS, FINDINGS, Contract
 from tutelage.schemas.rows import Completion, ContaminationHit, Decision, DuplicateMember, Finding
 
 TODAY = date(2026, 11, 25)

@@ -19,16 +19,8 @@ from tutelage.audit.quality import audit_quality
 from tutelage.pipelines.fingerprint import fingerprint_dataset
 from tutelage.pipelines.storage import Folder
 from tutelage.pipelines.withdraw import withdraw
-from tutelage.schemas.contracts import (
-    CONTAMINATION_HITS,
-    FAILED,
-    LEDGER,
-    PLAN,
-    REJECTED,
-    Contract,
-    ContractWriter,
-    table_of,
-)
+from tutelage.schemas.contract_files import ContractWriter, table_of
+from tutelage.schemas.contracts import CONTAMINATION_HITS, FAILED, LEDGER, PLAN, REJECTED, Contract
 from tutelage.schemas.rows import (
     Completion,
     ContaminationHit,

@@ -10,7 +10,8 @@ import numpy as np
 
 from tutelage.pipelines.seal import merge_ledger, seal
 from tutelage.pipelines.storage import Folder
-from tutelage.schemas.contracts import COMPLETIONS, ContractWriter, table_of
+from tutelage.schemas.contract_files import ContractWriter, table_of
+from tutelage.schemas.contracts import COMPLETIONS
 from tutelage.schemas.rows import Completion
 from tutelage.train.bases.tokenizer_digest import tokenizer_sha256
 from tutelage.train.config import Loss, TeacherLogits

@@ -26,7 +26,8 @@ from tutelage.pipelines.storage import Folder
 from tutelage.pipelines.verify import verify
 from tutelage.pipelines.withdraw import withdraw
 from tutelage.schemas.canonical import sha256_hex
-from tutelage.schemas.contracts import COMPLETIONS, DECISIONS, ContractWriter, open_parquet, rows_of, table_of
+from tutelage.schemas.contract_files import ContractWriter, open_parquet, rows_of, table_of
+from tutelage.schemas.contracts import COMPLETIONS, DECISIONS
 from tutelage.schemas.errors import ConfigError, ContractError, SealBroken
 from tutelage.schemas.manifest import FileEntry, Manifest
 from tutelage.schemas.receipt import parse_receipt

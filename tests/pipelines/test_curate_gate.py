@@ -13,7 +13,8 @@ from tutelage.pipelines.run_record import write_runs
 from tutelage.pipelines.seal import seal
 from tutelage.pipelines.storage import Folder
 from tutelage.schemas.canonical import sha256_hex
-from tutelage.schemas.contracts import COMPLETIONS, table_of
+from tutelage.schemas.contract_files import table_of
+from tutelage.schemas.contracts import COMPLETIONS
 from tutelage.schemas.errors import ConfigError, PolicyRefused
 from tutelage.schemas.rows import Completion
 from tutelage.schemas.terms_policy import TermsPolicy

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from tutelage.pipelines.config import HarvestConfig, parse_config
 from tutelage.pipelines.plan import TEMPLATE_TOKENS, TOKENS_PER_MESSAGE, Plan, make_plan
 from tutelage.pipelines.storage import Folder
-from tutelage.schemas.contracts import PLAN, REJECTED, open_parquet, rows_of
+from tutelage.schemas.contract_files import open_parquet, rows_of
+from tutelage.schemas.contracts import PLAN, REJECTED
 from tutelage.schemas.errors import ConfigError
 from tutelage.schemas.identity import request_id
 from tutelage.schemas.manifest import TOMBSTONES

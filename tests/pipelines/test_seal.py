@@ -23,7 +23,8 @@ from tutelage.pipelines.table_file import TableFile
 from tutelage.pipelines.verify import verify
 from tutelage.pipelines.withdraw import withdraw
 from tutelage.schemas.canonical import sha256_hex
-from tutelage.schemas.contracts import COMPLETIONS, FAILED, JOURNAL, LEDGER, PLAN, Contract, open_parquet, rows_of
+from tutelage.schemas.contract_files import open_parquet, rows_of
+from tutelage.schemas.contracts import COMPLETIONS, FAILED, JOURNAL, LEDGER, PLAN, Contract
 from tutelage.schemas.errors import ConfigError, ContractError, SealBroken, StorageError
 from tutelage.schemas.identity import leaf_sha256, row_id
 from tutelage.schemas.manifest import MANIFEST, TOMBSTONES, Manifest, SealedTerms

@@ -10,7 +10,8 @@ import pytest
 
 from tutelage.pipelines.storage import LOCK, Folder, storage_errors
 from tutelage.pipelines.table_file import TableFile
-from tutelage.schemas.contracts import PLAN, open_parquet
+from tutelage.schemas.contract_files import open_parquet
+from tutelage.schemas.contracts import PLAN
 from tutelage.schemas.errors import ContractError, DatasetHeld, StorageError
 from tutelage.schemas.rows import PlannedRequest
 

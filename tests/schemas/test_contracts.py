@@ -10,19 +10,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tutelage.schemas.contracts import (
-    COMPLETIONS,
-    CONTRACTS,
-    FOOTER_KEY,
-    LEDGER,
+from tutelage.schemas.contract_files import (
     ROWS_PER_GROUP,
     CalmParquetFile,
-    Contract,
     ContractWriter,
     open_parquet,
     rows_of,
     table_of,
 )
+from tutelage.schemas.contracts import COMPLETIONS, CONTRACTS, FOOTER_KEY, LEDGER, Contract
 from tutelage.schemas.errors import ContractError
 from tutelage.schemas.rows import Completion
 

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tutelage.schemas.canonical import canonical_json
-from tutelage.schemas.contracts import COMPLETIONS, rows_of, table_of
+from tutelage.schemas.contract_files import rows_of, table_of
+from tutelage.schemas.contracts import COMPLETIONS
 from tutelage.schemas.identity import leaf_content, leaf_sha256, request_id, row_id
 from tutelage.schemas.rows import Completion
 

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tutelage.schemas import contracts
+from tutelage.schemas import contract_files
 from tutelage.schemas.canonical import sha256_hex
-from tutelage.schemas.contracts import TRAINING_ROWS, open_parquet, table_of
+from tutelage.schemas.contract_files import open_parquet, table_of
+from tutelage.schemas.contracts import TRAINING_ROWS
 from tutelage.schemas.errors import ContractError, SealBroken, StorageError
 from tutelage.schemas.merkle import inclusion_path, leaf_hash, merkle_root, verify_inclusion
 from tutelage.schemas.rows import TrainingRow
@@ -77,7 +78,7 @@ def test_rows_are_counted_once_and_readings_each_time_by_teacher_and_terms(path:
 
 def test_rows_come_and_go_a_group_at_a_time(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training_rows, "ROWS_PER_GROUP", 4)
-    monkeypatch.setattr(contracts, "ROWS_PER_GROUP", 4)
+    monkeypatch.setattr(contract_files, "ROWS_PER_GROUP", 4)
     rows = readings([f"{n:064x}" for n in range(7)], 2)
     seen: list[int] = []
 

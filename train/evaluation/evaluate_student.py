@@ -7,8 +7,8 @@ import pyarrow as pa
 from pydantic import ValidationError
 
 from tutelage.schemas.canonical import sha256_hex
+from tutelage.schemas.contract_files import open_parquet
 from tutelage.schemas.contracts import TRAINING_ROWS as TRAINING_ROWS_CONTRACT
-from tutelage.schemas.contracts import open_parquet
 from tutelage.schemas.errors import ContractError
 from tutelage.train.config import Base, TrainConfig
 from tutelage.train.record.run_record import StudentRun

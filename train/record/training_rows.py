@@ -15,7 +15,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tutelage.schemas.canonical import canonical_json
-from tutelage.schemas.contracts import ROWS_PER_GROUP, TRAINING_ROWS, ContractWriter, open_parquet, rows_of, table_of
+from tutelage.schemas.contract_files import ROWS_PER_GROUP, ContractWriter, open_parquet, rows_of, table_of
+from tutelage.schemas.contracts import TRAINING_ROWS
 from tutelage.schemas.errors import SealBroken
 from tutelage.schemas.merkle import leaf_hash, merkle_root, node_hash
 from tutelage.schemas.rows import TrainingRow

@@ -7,7 +7,8 @@ import fsspec
 import pyarrow as pa
 
 from tutelage.schemas.canonical import sha256_hex
-from tutelage.schemas.contracts import COMPLETIONS, Contract, open_parquet
+from tutelage.schemas.contract_files import open_parquet
+from tutelage.schemas.contracts import COMPLETIONS, Contract
 from tutelage.schemas.errors import ConfigError, SealBroken
 from tutelage.schemas.manifest import MANIFEST, Manifest
 
