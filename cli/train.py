@@ -78,7 +78,7 @@ def print_trained(trained: "Trained") -> None:
     if trained.held_out_losses:
         first, best = trained.held_out_losses[0][1], min(loss for step, loss in trained.held_out_losses if step)
         typer.echo(f"held out  {first:.4f} untaught, {best:.4f} at its best (step {trained.exported_step:,}: exported)")
-    typer.echo(f"student   {trained.folder}: transformers and vLLM load it as it is; README.md is its card")
+    typer.echo(f"student   {trained.folder}: transformers loads it as it is; README.md is its card")
     typer.echo(f"page      {trained.folder}/report.html: how it learned, and who taught it")
     typer.echo(f"why       {trained.folder}/run.json and training_rows.parquet; tutelage trace {trained.folder}")
 
