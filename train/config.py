@@ -208,11 +208,16 @@ class TrainConfig(Section):
     output: TrainOutput
 
     @model_validator(mode="after")
-    def _kernels_know_the_loss(self) -> "TrainConfig":
+    def _kernels_know_loss_and_precision(self) -> "TrainConfig":
         if self.training.kernels != "own" and self.loss.needs_logits:
             raise ValueError(
                 f"training.kernels is {self.training.kernels}, which knows cross-entropy only, and loss.kind is "
                 f"{self.loss.kind}; take training.kernels out"
+            )
+        if self.training.kernels == "cce" and self.training.precision != "bf16":
+            raise ValueError(
+                "training.kernels is cce, which knows half precision only, and training.precision is "
+                f"{self.training.precision}; set training.precision: bf16, or take training.kernels out"
             )
         return self
 

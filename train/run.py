@@ -20,7 +20,7 @@ from tutelage.train.config import TrainConfig
 from tutelage.train.course import Course, Stores
 from tutelage.train.export import export
 from tutelage.train.model.isolation import require_isolation
-from tutelage.train.model.kernels import fused_head
+from tutelage.train.model.kernels import fused_head, require_head
 from tutelage.train.model.loss_head import warn_of_traps
 from tutelage.train.model.taught import Taught, require_plain_head
 from tutelage.train.parallel import Ranks, join_ranks, leave_ranks, shard
@@ -160,6 +160,7 @@ def _taught(config: TrainConfig, tokenizer: Any, stores: Stores, ranks: Ranks) -
         model = with_lora(model, config.student.lora, training.seed)
     taught = Taught(model, config.loss, fused_head(training.kernels, ranks.device)).to(ranks.device)
     require_plain_head(taught, vocabulary)
+    require_head(training.kernels, taught.head)
     warn_of_traps(config.loss)
     if training.activation_checkpointing:
         model.activation_checkpointing_enable({"use_reentrant": False})

@@ -1,7 +1,10 @@
 """Metrics to the trackers that a config names, each behind an extra of its own: metrics.jsonl is always written."""
 
+import contextlib
 import importlib.util
-from collections.abc import Sequence
+import sys
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +21,39 @@ def require_trackers(names: Sequence[str]) -> None:
 
 
 def open_trackers(config: TrainConfig, folder: Path) -> list[Tracker]:
-    """Of a config that `require_trackers` had nothing to say of."""
-    return [_OPEN[name](config, folder) for name in config.trackers]
+    """Of a config that `require_trackers` had nothing to say of. Raises ConfigError where one will not begin."""
+    return [_Asked(name, config, folder) for name in config.trackers]
+
+
+class _Asked:
+    """A tracker that may fail, but can't end a training, nor write between the lines of --json."""
+
+    def __init__(self, name: str, config: TrainConfig, folder: Path) -> None:
+        self._name = name
+        try:
+            with contextlib.redirect_stdout(sys.stderr):
+                self._tracker: Tracker | None = _OPEN[name](config, folder)
+        except Exception as error:  # no account, no network: each has errors of its own
+            raise ConfigError(f"trackers: {name} would not begin ({error}); set it up, or take it out") from error
+
+    def log(self, values: dict[str, float], step: int) -> None:
+        self._ask(lambda tracker: tracker.log(values, step))
+
+    def close(self) -> None:
+        self._ask(lambda tracker: tracker.close())
+
+    def _ask(self, what: Callable[[Tracker], None]) -> None:
+        if self._tracker is None:
+            return
+        try:
+            with contextlib.redirect_stdout(sys.stderr):
+                what(self._tracker)
+        except Exception as error:  # noqa: BLE001 - whatever it was, the training goes on
+            self._tracker = None
+            warnings.warn(
+                f"trackers: {self._name} failed ({error}) and is not asked again; metrics.jsonl has every number",
+                stacklevel=3,
+            )
 
 
 class _TensorBoard:
@@ -60,7 +94,9 @@ def _trackio(config: TrainConfig, _: Path) -> Tracker:
 def _wandb(config: TrainConfig, _: Path) -> Tracker:
     import wandb
 
-    quiet = wandb.Settings(console="off", disable_code=True, disable_git=True, x_disable_stats=True)
+    quiet = wandb.Settings(
+        console="off", disable_code=True, disable_git=True, x_disable_stats=True, x_save_requirements=False
+    )
     return _Run(wandb, config, settings=quiet)
 
 

@@ -16,8 +16,6 @@ from transformers import (
 
 from tutelage.schemas.errors import ConfigError
 from tutelage.train.config import Loss
-from tutelage.train.model.attention import boundaries
-from tutelage.train.model.attention_cuda import sees
 from tutelage.train.model.isolation import find_leak, require_isolation
 from tutelage.train.model.taught import Taught, require_plain_head
 from tutelage.train.rows.batches import collate, trained_tokens
@@ -140,26 +138,6 @@ def test_capped_attention_and_scaled_logits_are_refused() -> None:
     llama.forward = doubled
     with pytest.raises(ConfigError, match="scales or caps"):
         require_plain_head(scaled, VOCABULARY)
-
-
-@pytest.mark.parametrize("window", [None, 4])
-def test_the_mask_for_gpu_kernels_is_what_the_cpu_attends_to(window: int | None) -> None:
-    lengths = [3, 7, 1, 6]
-    where = boundaries(lengths, ALONE.device, slots=10)
-    total = sum(lengths)
-    visible = sees(where.cumulative, total, window)
-    place = torch.arange(total)
-    found = visible(0, 0, place[:, None], place[None])
-    expected = torch.zeros(total, total, dtype=torch.bool)
-    start = 0
-    for length in lengths:
-        for q in range(length):
-            for k in range(q + 1):
-                expected[start + q, start + k] = window is None or q - k < window
-        start += length
-    assert torch.equal(found, expected)
-    assert len(where.cumulative) == 11
-    assert int(where.cumulative[-1]) == total
 
 
 def test_padding_to_one_shape_changes_no_loss_and_no_gradient() -> None:

@@ -48,6 +48,7 @@ def parsed(**sections: Any) -> TrainConfig:
         ({"loss": {"kind": "random_sampling", "teacher": TEACHER, "temperature": 2}}, "no use for temperature"),
         ({"loss": {"beta": 0.1}}, "no use for beta"),
         ({"loss": {"kind": "jsd", "teacher": TEACHER}, "training": {"kernels": "cce"}}, "knows cross-entropy only"),
+        ({"training": {"kernels": "cce"}}, "knows half precision only, and training.precision is fp32"),
         ({"optimizer": {"lr": 1}}, "unknown key 'optimizer.lr'"),
         ({"training": {"epochs": 0}}, "training.epochs: found 0"),
         ({"training": {"patience": 3}}, "set evaluate_every_steps, or take patience out"),

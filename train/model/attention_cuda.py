@@ -1,5 +1,6 @@
 """Packed attention on CUDA: the varlen flash kernel in half precision, flex attention otherwise. Unmeasured: it has not
-run on a GPU yet. What decides who sees whom (`sees`) is tested on CPU.
+run on a GPU yet. What it asks of them is tested on CPU, with torch's own flex attention and a stand-in of the flash
+kernel's signature.
 
 B batch (1), Q query heads, G key heads, T tokens, D head size.
 """
