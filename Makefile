@@ -11,7 +11,7 @@ EXTRAS := pipelines,audit,embedding,train,lora,demo,dev
 PACKAGES := schemas pipelines audit train cli
 RUFF_PATHS := $(PACKAGES) tests benchmarks docs
 
-.PHONY: help setup extras check types test demo bench bench-audit bench-lineage bench-dose bench-train drill drill-train clean
+.PHONY: help setup extras check types test demo bench bench-audit bench-lineage bench-dose bench-train drill drill-train drill-vllm clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -77,6 +77,9 @@ drill: setup ## kill -9 at random moments, resume, count
 
 drill-train: setup ## the same of a training: kill -9, resume, compare bit for bit
 	@$(BIN)/python benchmarks/train_drill.py
+
+drill-vllm: setup ## students in vLLM on a CPU, as they are: the tokens that transformers says, and their end
+	@$(BIN)/python benchmarks/vllm_drill.py
 
 clean: ## what setup and the checks made; harvests stay
 	@rm -rf .venv build .mypy_cache .pytest_cache .ruff_cache

@@ -1,6 +1,6 @@
 """Makes one venv a peer, from its frozen requirements, so that no peer's pins bend another's or ours.
 
-python benchmarks/peers.py            makes what is missing (about six minutes, 4 GB)
+python benchmarks/peers.py            makes what is missing (about eight minutes, 8 GB)
 """
 
 import shutil
@@ -14,7 +14,7 @@ VENVS = HERE / ".venvs"
 HARVEST_PEERS = ("aiohttp", "curator", "distilabel")
 AUDIT_PEERS = ("text_dedup", "datasketch", "datatrove")
 LINEAGE_PEERS = ("lineage",)
-TRAIN_PEERS = ("trl",)
+TRAIN_PEERS = ("trl", "vllm")
 
 
 def python_of(peer: str) -> Path:
