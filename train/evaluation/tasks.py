@@ -21,6 +21,10 @@ _ANY = "x"
 """A response that stands for any: what is wanted of its rendering is what comes before it."""
 
 
+AT_ONCE = 16
+"""Questions in one batch. A step of one reads all weights for one token; sixteen take little longer."""
+
+
 class Question(NamedTuple):
     """`line` counts from 1 in the file; empty lines count, too."""
 
@@ -71,44 +75,79 @@ def ask(
     questions: Questions,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> list[Reply]:
-    """The model's most likely token, again and again, to its end of turn or `max_new_tokens`. A question at a time."""
-    found = []
+    """The model's most likely token, again and again, to its end of turn or `max_new_tokens`."""
     template = template_of(tokenizer, data)
     ends = _ends(model, tokenizer) | {template.end_of_turn}
     texts = [f"{question.question}{questions.task.prompt_suffix}" for question in questions.asked]
+    prompts = []
+    for question, shown in zip(
+        questions.asked, template.render([Turns([("user", text)], _ANY) for text in texts]), strict=True
+    ):
+        if isinstance(shown, Problem):
+            raise ConfigError(f"{questions.task.uri}, line {question.line}: {shown}")
+        prompts.append(shown.ids[: shown.first_trained])
+    # Of like lengths together: the shorter ones of a group are filled up.
+    order = sorted(range(len(prompts)), key=lambda place: len(prompts[place]))
+    found: dict[int, Reply] = {}
     training = model.training
     model.eval()
     try:
-        for question, shown in zip(
-            questions.asked, template.render([Turns([("user", text)], _ANY) for text in texts]), strict=True
-        ):
-            if isinstance(shown, Problem):
-                raise ConfigError(f"{questions.task.uri}, line {question.line}: {shown}")
-            ids, ended = greedy(model, shown.ids[: shown.first_trained], ends, questions.task.max_new_tokens)
-            found.append(Reply(tokenizer.decode(ids, skip_special_tokens=True), ended))
-            progress(len(found), len(questions.asked))
+        for start in range(0, len(order), AT_ONCE):
+            places = order[start : start + AT_ONCE]
+            said = greedy(model, [prompts[place] for place in places], ends, questions.task.max_new_tokens)
+            for place, (ids, ended) in zip(places, said, strict=True):
+                found[place] = Reply(tokenizer.decode(ids, skip_special_tokens=True), ended)
+            progress(len(found), len(prompts))
     finally:
         model.train(training)
-    return found
+    return [found[place] for place in range(len(prompts))]
 
 
-def greedy(model: Any, prompt: Sequence[int], ends: frozenset[int], most: int) -> tuple[list[int], bool]:
-    """At most so many ids after the prompt, without the one that ended them; and whether one did.
+def greedy(
+    model: Any, prompts: Sequence[Sequence[int]], ends: frozenset[int], most: int
+) -> list[tuple[list[int], bool]]:
+    """Of each prompt at most so many ids after it, without the one that ended them; and whether one did.
 
     Not `generate`: a student's generation config may hold penalties that make it something other than greedy.
     """
     device = next(model.parameters()).device
-    room = getattr(model.config, "max_position_embeddings", None) or len(prompt) + most
-    ids, cache, found = torch.tensor([prompt], device=device), None, list[int]()
+    longest = max(map(len, prompts))
+    room = getattr(model.config, "max_position_embeddings", None) or longest + most
+    limits = [min(most, room - len(prompt)) for prompt in prompts]
+    found: list[tuple[list[int], bool]] = [([], False) for _ in prompts]
+    going = [place for place, limit in enumerate(limits) if limit > 0]
+    # Filled up in front, so that all go on at the same column; what fills is masked, and counts for no position.
+    ids = torch.tensor([[0] * (longest - len(prompts[place])) + list(prompts[place]) for place in going], device=device)
+    seen = torch.tensor([[0] * (longest - len(prompts[place])) + [1] * len(prompts[place]) for place in going])
+    seen = seen.to(device)
+    positions, cache = (seen.cumsum(-1) - 1).clamp(min=0), None
     with torch.inference_mode():
-        for _ in range(min(most, room - len(prompt))):
-            out = model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
-            cache, token = out.past_key_values, int(out.logits[0, -1].argmax())
-            if token in ends:
-                return found, True
-            found.append(token)
-            ids = torch.tensor([[token]], device=device)
-    return found, False
+        while going:
+            out = model(
+                input_ids=ids,
+                attention_mask=seen,
+                position_ids=positions,
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
+            )
+            cache, tokens = out.past_key_values, out.logits[:, -1].argmax(-1)
+            kept = []
+            for row, (place, token) in enumerate(zip(going, tokens.tolist(), strict=True)):
+                said = found[place][0]
+                if token in ends:
+                    found[place] = said, True
+                    continue
+                said.append(token)
+                if len(said) < limits[place]:
+                    kept.append(row)
+            rows = torch.tensor(kept, dtype=torch.long, device=device)
+            if len(kept) < len(going):  # the others are done
+                cache.batch_select_indices(rows)
+                going = [going[row] for row in kept]
+            ids, positions = tokens[rows, None], positions[rows, -1:] + 1
+            seen = torch.cat([seen[rows], seen.new_ones(len(kept), 1)], 1)
+    return found
 
 
 def score(questions: Questions, replies: Sequence[Reply], scorer: Scorer) -> list[float]:

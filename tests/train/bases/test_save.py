@@ -159,8 +159,8 @@ def test_the_state_of_a_call_is_not_saved_with_the_tokenizer(folder: Path, token
     assert (saved["truncation"], saved["padding"]) == (None, None)
 
 
-# What vLLM goes by: architectures in its registry, safetensors, a tokenizer class, generation_config's end. That it loads
-# the folder shows in benchmarks/vllm_drill.py, for it needs an environment of 3.4 GB.
+# What vLLM goes by: architectures in its registry, safetensors, a tokenizer class, generation_config's end. That it
+# loads the folder shows in benchmarks/vllm_drill.py, for it needs an environment of 3.4 GB.
 
 
 def test_configs_say_what_a_server_goes_by(folder: Path, tokenizer: Any) -> None:
