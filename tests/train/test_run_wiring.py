@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -163,7 +164,8 @@ def test_two_processes_of_the_command_train_the_student_of_one(parallel: str, sc
     assert ids[0] == ids[1]
 
 
-def test_two_processes_draw_what_one_draws_and_go_on_where_they_were_stopped(scene: RunScene) -> None:
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp2"])
+def test_two_processes_draw_what_one_draws_and_go_on_where_they_were_stopped(parallel: str, scene: RunScene) -> None:
     """Dropout and samples of the teacher's: both a function of the pack, not of who has it."""
     pytest.importorskip("peft")
     teacher = {"tokenizer_sha256": tokenizer_sha256(tiny_tokenizer()), "k": K}
@@ -171,20 +173,21 @@ def test_two_processes_draw_what_one_draws_and_go_on_where_they_were_stopped(sce
         "student": {**scene.sections()["student"], "lora": {"rank": 4, "dropout": 0.5, "targets": ["q_proj"]}},
         "loss": {"kind": "random_sampling", "teacher": teacher, "samples": 4},
     }
-    scene.run("drawn-by-one", **sections, training={"max_steps": 4})
-    path = scene.folder / "drawn-by-two.yaml"
-    path.write_text(yaml.safe_dump(scene.sections("drawn-by-two", **sections, training={"max_steps": 4})))
+    one, two = f"{parallel}-one", f"{parallel}-two"
+    scene.run(one, **sections, training={"max_steps": 4})
+    path = scene.folder / f"{two}.yaml"
+    path.write_text(yaml.safe_dump(scene.sections(two, **sections, training={"max_steps": 4, "parallel": parallel})))
     command = ["-c", "from tutelage.cli.main import run; run()", "train", str(path)]
     started([command, command])
-    one, two = ([line["loss"] for line in scene.metrics(f"drawn-by-{of}")] for of in ("one", "two"))
-    assert two == pytest.approx(one, abs=1e-4)
-    folder = scene.folder / "drawn-by-two"
+    losses = [line["loss"] for line in scene.metrics(two)]
+    assert losses == pytest.approx([line["loss"] for line in scene.metrics(one)], abs=1e-4)
+    folder = scene.folder / two
     (folder / "run.json").unlink()
     shutil.rmtree(folder / "checkpoints" / steps_saved(folder / "checkpoints")[-1])
-    weights = scene.weights("drawn-by-two")
+    weights = scene.weights(two)
     started([command, command])
-    assert scene.weights("drawn-by-two") == weights
-    assert [line["loss"] for line in scene.metrics("drawn-by-two")] == two
+    assert scene.weights(two) == weights
+    assert [line["loss"] for line in scene.metrics(two)] == losses
 
 
 def test_ranks_that_found_different_checkpoints_are_told(tmp_path: Path) -> None:
@@ -204,12 +207,15 @@ def test_ranks_that_found_different_checkpoints_are_told(tmp_path: Path) -> None
     ("sections", "said"),
     [
         ({"output": {"folder": "base"}}, "name a folder of its own"),
-        ({"trackers": ["wandb"]}, "wandb is not installed"),
+        ({"trackers": ["trackio"]}, "trackio is not installed"),
         ({"training": {"compile": True}}, "there is no GPU"),
         ({"training": {"epochs": 0.001}}, "0 of .* rows would be read"),
     ],
 )
-def test_a_dry_run_refuses_what_the_run_would(sections: dict[str, Any], said: str, scene: RunScene) -> None:
+def test_a_dry_run_refuses_what_the_run_would(
+    sections: dict[str, Any], said: str, scene: RunScene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "trackio", None)
     if "output" in sections:
         sections = {"output": {"folder": str(scene.folder / "base")}}
     config = TrainConfig.model_validate(scene.sections("looked-at", **sections))
