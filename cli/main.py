@@ -181,5 +181,7 @@ def run() -> None:
     try:
         app()
     except TutelageError as error:
-        typer.echo(f"tutelage: {error}", err=True)
+        from tutelage.cli.display import harmless
+
+        typer.echo(harmless(f"tutelage: {error}"), err=True)
         sys.exit(error.exit_code)

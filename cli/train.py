@@ -46,11 +46,12 @@ def train_config(config: "TrainConfig") -> "Trained":
 
 
 def _permit(config: "TrainConfig") -> "Permit":
+    from tutelage.cli.display import harmless
     from tutelage.pipelines.train_gate import open_train_gate
 
     permit = open_train_gate(config.dataset, config.student.name, config.policy, datetime.now(UTC).date())
     for note in permit.notes if _leads() else ():
-        typer.echo(f"note: {note}", err=True)
+        typer.echo(harmless(f"note: {note}"), err=True)
     return permit
 
 
@@ -71,13 +72,16 @@ def _show_preview(config: "TrainConfig", as_json: bool) -> int:
 
 def print_trained(trained: "Trained") -> None:
     if not trained.finished:
-        typer.echo(f"stopped   after step {trained.steps}, with a checkpoint; run the same command to go on")
+        saved = f"after step {trained.steps}, with a checkpoint" if trained.steps else "before the first step"
+        typer.echo(f"stopped   {saved}; run the same command to go on")
         return
     if trained.loss is not None:
         typer.echo(f"steps     {trained.steps:,}, the last one's loss {trained.loss:.4f} nats a token")
     if trained.held_out_losses:
-        first, best = trained.held_out_losses[0][1], min(loss for step, loss in trained.held_out_losses if step)
-        typer.echo(f"held out  {first:.4f} untaught, {best:.4f} at its best (step {trained.exported_step:,}: exported)")
+        losses = dict(trained.held_out_losses)
+        best = min((step for step in losses if step), key=lambda step: (losses[step], step))
+        exported = "exported" if best == trained.exported_step else f"step {trained.exported_step:,} was exported"
+        typer.echo(f"held out  {losses[0]:.4f} untaught, {losses[best]:.4f} at its best (step {best:,}: {exported})")
     typer.echo(f"student   {trained.folder}: transformers loads it as it is; README.md is its card")
     typer.echo(f"page      {trained.folder}/report.html: how it learned, and who taught it")
     typer.echo(f"why       {trained.folder}/run.json and training_rows.parquet; tutelage trace {trained.folder}")

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from tutelage.cli.display import duration
+from tutelage.cli.display import duration, harmless
 
 if TYPE_CHECKING:
     from tutelage.train.progress import Watcher
@@ -50,7 +50,7 @@ def display(speaks: bool = True) -> Iterator["Watcher"]:
             console.print(f"{PHASES.get(name, name)} …", style="dim", highlight=False)
 
         def note(self, text: str) -> None:
-            console.print(text, highlight=False, markup=False, soft_wrap=True)
+            console.print(harmless(text), highlight=False, markup=False, soft_wrap=True)
 
         def evaluated(self, line: dict[str, Any]) -> None:
             self._held_out = f"{line['loss']:.4f}"

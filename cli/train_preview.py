@@ -2,6 +2,9 @@
 
 from typing import TYPE_CHECKING, Any
 
+from tutelage.cli.display import harmless
+from tutelage.schemas.markdown import one_line
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -20,14 +23,16 @@ def print_preview(preview: "Preview", console: "Console | None" = None) -> None:
     for example in preview.examples:
         console.print(_example(example, colour=console.is_terminal))
     for label, text in _lines(preview):
-        console.print(f"{label:<10}{text}", markup=False, highlight=False)
+        console.print(harmless(f"{label:<10}{text}"), markup=False, highlight=False)
 
 
 def _example(example: "Example", colour: bool) -> Any:
     from rich.text import Text
 
     counts = f"{example.trained_tokens:,} of {example.tokens:,} tokens trained"
-    shown = Text().append(f"row {example.row_id[:16]}…, {example.teacher}, {counts}\n", style="bold")
+    shown = Text().append(
+        f"row {one_line(example.row_id[:16])}…, {one_line(example.teacher)}, {counts}\n", style="bold"
+    )
     for piece in example.pieces:
         text = _shortened(piece.text)
         if piece.trained:
@@ -38,8 +43,7 @@ def _example(example: "Example", colour: bool) -> Any:
 
 
 def _shortened(text: str) -> str:
-    # A model's text goes to a terminal here: control characters would be obeyed, not shown.
-    text = "".join(letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in text)
+    text = harmless(text)
     if len(text) <= MOST_CHARACTERS:
         return text
     half = MOST_CHARACTERS // 2
@@ -75,7 +79,7 @@ def _split_lines(split: "Split") -> list[tuple[str, str]]:
     counts = split.counts
     shortest, lower, median, upper, longest = split.lengths
     share = counts["trained_tokens"] / max(counts["tokens"], 1)
-    teachers = ", ".join(f"{name} {rows:,}" for name, rows in split.teachers.items())
+    teachers = ", ".join(f"{one_line(name)} {rows:,}" for name, rows in split.teachers.items())
     return [
         (
             split.name,

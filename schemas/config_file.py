@@ -4,10 +4,10 @@ import difflib
 import re
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from tutelage.schemas.errors import ConfigError
 from tutelage.schemas.strict_yaml import load_strict_yaml
@@ -39,6 +39,16 @@ Names = Annotated[tuple[str, ...], _OneIsEnough]
 
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _yes_is_no_number(cls, found: Any) -> Any:
+        # YAML's true, yes and on would else be 1.
+        for name, field in cls.model_fields.items() if isinstance(found, dict) else ():
+            wanted = {field.annotation, *get_args(field.annotation)}
+            if isinstance(found.get(name), bool) and wanted & {int, float, Decimal} and bool not in wanted:
+                raise ValueError(f"{name} is {str(found[name]).lower()}, a number was wanted")
+        return found
 
 
 Config = TypeVar("Config", bound=Section)

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 
 from tutelage.schemas.errors import StorageError
 
@@ -16,7 +17,17 @@ def storage_errors(path: str, safe: str = "what was saved before is safe") -> It
         refused = error.errno is not None or isinstance(error, PermissionError)
         if not refused or isinstance(error, FileNotFoundError | ConnectionError):
             raise
+        if isinstance(error, FileExistsError | NotADirectoryError) and (file := _file_on_the_way(error)):
+            raise StorageError(
+                f"{path}: {file} is a file, and a folder was wanted there; {safe}. Name another place, or move that "
+                "file away"
+            ) from error
         raise StorageError(
             f"{path}: {error.strerror or error}; {safe}. "
             "Make room or mend the permission, then run the same command again"
         ) from error
+
+
+def _file_on_the_way(error: OSError) -> Path | None:
+    place = Path(str(error.filename))
+    return next((way for way in (place, *place.parents) if way.is_file()), None)

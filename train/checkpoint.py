@@ -22,6 +22,8 @@ from tutelage.train.whole_file import sha256_of
 
 CHECKSUMS, STATE, WEIGHTS, OPTIMIZER = "checksums.json", "state.json", "weights.safetensors", "optimizer.safetensors"
 BEST = "best"
+CONTRACT = "checkpoint/1"
+"""Part of what a checkpoint must agree on: one of another layout is refused, not misread."""
 
 
 class Checkpoint(NamedTuple):

@@ -4,14 +4,26 @@ import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from tutelage.schemas.canonical import canonical_json, sha256_hex
 from tutelage.schemas.config_file import Names, Section, Uri, read_config, schema_of
 from tutelage.schemas.terms_policy import TermsPolicy
 
+
+def _local(folder: str) -> str:
+    """A student is made where it can be renamed into place, locked and mapped into memory."""
+    path = folder.removeprefix("file://")
+    if "://" in path:
+        raise ValueError(f"is at {folder.partition('://')[0]}://, and a folder of this machine's disk was wanted")
+    if "\0" in path:
+        raise ValueError("has a NUL in it, which no folder's name can have")
+    return path
+
+
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=96, pattern=r"^[\w][\w .+-]*$")]
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+LocalFolder = Annotated[Uri, AfterValidator(_local)]
 Weight = Annotated[float, Field(ge=0, le=100)]
 
 
@@ -59,7 +71,15 @@ class Lora(Section):
     rank: int = Field(16, ge=1)
     alpha: float = Field(32, gt=0)
     dropout: float = Field(0, ge=0, lt=1)
-    targets: Names = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+    targets: Annotated[Names, Field(min_length=1)] = (
+        "q_proj",
+        "k_proj",
+        "v_proj",
+        "o_proj",
+        "gate_proj",
+        "up_proj",
+        "down_proj",
+    )
 
 
 class StudentConfig(Section):
@@ -192,7 +212,7 @@ class Training(Section):
 class TrainOutput(Section):
     """The student's folder, on this machine's disk."""
 
-    folder: Uri
+    folder: LocalFolder
 
 
 class TrainConfig(Section):
@@ -233,9 +253,9 @@ class TrainConfig(Section):
         return self
 
     def identity(self) -> dict[str, Any]:
-        """What a checkpoint must agree on to be gone on from: all but where it lies, how often it is saved, and who
-        watches."""
-        found = self.model_dump(mode="json", exclude={"output", "trackers", "policy"})
+        """What a checkpoint must agree on to be gone on from: all but where it and the rows lie (these are told by
+        their digests), how often it is saved, and who watches."""
+        found = self.model_dump(mode="json", exclude={"dataset", "output", "trackers", "policy"})
         for key in ("checkpoint_every_steps", "checkpoints_kept"):
             del found["training"][key]
         return found

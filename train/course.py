@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 
 from tutelage.schemas.errors import TrainingStopped
+from tutelage.schemas.storage_errors import storage_errors
 from tutelage.train import checkpoint as checkpoints
 from tutelage.train.append_log import NOTHING, AppendLog, Saved
 from tutelage.train.checkpoint import Checkpoint
@@ -22,7 +23,7 @@ from tutelage.train.model.taught import Taught
 from tutelage.train.parallel import Ranks
 from tutelage.train.progress import METRICS, Watcher, metrics_line, read_metrics
 from tutelage.train.record.row_log import readings_of
-from tutelage.train.rows.order import epoch_order, readings_in_all, require_readings
+from tutelage.train.rows.order import epoch_order, readings_in_all
 from tutelage.train.rows.packing import Document, Pack, PackStream, best_fit, steps_of
 from tutelage.train.rows.token_store import TokenStore
 from tutelage.train.schedule import learning_rate
@@ -90,8 +91,8 @@ class Course:
             state=self._state["stream"],
         )
         self._readings = readings_in_all(stores.train, config.training.seed, config.training.epochs, config.data.mix)
-        require_readings(self._readings, stores.train.rows)
-        (folder / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
+        with storage_errors(str(folder / CHECKPOINTS)):
+            (folder / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
         # Every rank knows every pack; only the first writes.
         self._metrics = AppendLog(folder / METRICS, Saved(*self._state["metrics"])) if ranks.leads else None
         self._row_log = AppendLog(folder / ROW_LOG, Saved(*self._state["row_log"])) if ranks.leads else None
@@ -102,6 +103,8 @@ class Course:
         training = self._config.training
         if self._state["step"] == 0:
             self._evaluate()
+            if self._ranks.any(stop.is_set()):  # nothing was trained, so there is nothing to save
+                return False
         for packs in steps_of(iter(self._stream), training.packs_per_step):
             if self._over():
                 break
@@ -172,8 +175,8 @@ class Course:
         loss, tokens = self._learner.evaluate(self._held_out_packs, store)
         if not math.isfinite(loss):
             raise TrainingStopped(
-                f"step {state['step']}: the loss of the held-out rows is {loss}. Lower optimizer.learning_rate, or go "
-                "on from an earlier checkpoint with another seed"
+                f"step {state['step']}: the loss of the held-out rows is {loss}. Train anew, into another "
+                "output.folder, with a lower optimizer.learning_rate"
             )
         text_bytes = int(store.text_bytes.sum())
         line = {
@@ -233,7 +236,8 @@ class Course:
                 exported = state["best_step"]
             else:
                 note = (
-                    f"the best checkpoint, of step {state['best_step']}, is damaged ({broken}); the last was exported"
+                    f"the best checkpoint, of step {state['best_step']}, is damaged ({broken}); the last, of step "
+                    f"{state['step']}, was exported"
                 )
         return Finished(exported, state, self._losses(), self._identity, note)
 

@@ -24,7 +24,7 @@ from tutelage.train.record.new_record import new_run_record
 from tutelage.train.record.row_log import readings
 from tutelage.train.record.run_record import write_run_record
 from tutelage.train.record.training_rows import write_training_rows
-from tutelage.train.rows.templates import chat_template_text, template_of
+from tutelage.train.rows.templates import chat_template_text, student_chat_template, template_of
 from tutelage.train.rows.token_store import TokenStore
 from tutelage.train.student_folder import ANSWERS, EVALUATION, REPORT, ROW_LOG, RUN, TRAINING_ROWS
 
@@ -59,7 +59,7 @@ def export(
     _require_finite(weights, finished.exported_step)
     end_of_turn = template_of(tokenizer, config.data).end_of_turn
     text = chat_template_text(tokenizer, config.data)
-    own_text = text if config.data.chat_template is not None else None
+    own_text = student_chat_template(tokenizer, config.data)
     # A record is of the student beside it, and so is an evaluation: an earlier one's go before its weights do.
     for name in (RUN, EVALUATION, ANSWERS, REPORT):
         (folder / name).unlink(missing_ok=True)
@@ -102,8 +102,8 @@ def _require_finite(weights: dict[str, torch.Tensor], step: int) -> None:
     broken = [name for name, tensor in weights.items() if not bool(torch.isfinite(tensor).all())]
     if broken:
         raise TrainingStopped(
-            f"the weights after step {step} are not finite ({broken[0]}); nothing was exported. Lower "
-            "optimizer.learning_rate, or go on from an earlier checkpoint with another seed"
+            f"the weights after step {step} are not finite ({broken[0]}); nothing was exported. Train anew, into "
+            "another output.folder, with a lower optimizer.learning_rate"
         )
 
 

@@ -200,8 +200,8 @@ class Learner:
             self._dump(NonFinite(self.step_number, loss, norm, rows))
         raise TrainingStopped(
             f"step {self.step_number}: the loss is {loss} and the gradient's norm {norm}; no weight was changed, and "
-            "its rows are in nonfinite*.json. Look at them, lower optimizer.learning_rate, or go on from "
-            "an earlier checkpoint with another seed"
+            "its rows are in nonfinite*.json. Look at them; then train anew, into another output.folder, with a "
+            "lower optimizer.learning_rate"
         )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from tutelage.schemas.permit import Permit
 from tutelage.schemas.receipt import HELD_OUT, TRAIN
@@ -15,12 +16,11 @@ from tutelage.train.bases.shape import Shape, shape_of
 from tutelage.train.config import TrainConfig
 from tutelage.train.memory import Memory, estimate
 from tutelage.train.rows.encoding import Encoder
-from tutelage.train.rows.order import epoch_order, readings_in_all, require_readings
-from tutelage.train.rows.overlap import require_no_overlap
+from tutelage.train.rows.order import epoch_order, readings_in_all
 from tutelage.train.rows.packing import PackStream
 from tutelage.train.rows.templates import template_of
 from tutelage.train.rows.token_store import TokenStore, build_store, check_vocabulary
-from tutelage.train.runnable import require_runnable
+from tutelage.train.runnable import require_rows, require_runnable
 from tutelage.train.student_folder import TOKENS, held, require_own_folder
 
 EXAMPLES = 3
@@ -132,9 +132,8 @@ def preview_training(
     }
     for store in stores.values():
         check_vocabulary(store, shape.vocabulary)
-    if HELD_OUT in stores:
-        require_no_overlap(stores[TRAIN], stores[HELD_OUT])
-    first = epoch_order(stores[TRAIN], config.training.seed, 0, config.data.mix)[:examples].tolist()
+    require_rows(config, stores[TRAIN], stores.get(HELD_OUT))
+    first = _first_epoch(config, stores[TRAIN])[:examples].tolist()
     ids = max(tokenizer.get_vocab().values()) + 1
     end = template.end_of_turn
     vocabulary = Vocabulary(
@@ -175,7 +174,7 @@ def _split(name: str, store: TokenStore) -> Split:
 
 def _packing(config: TrainConfig, store: TokenStore) -> Packing:
     training = config.training
-    rows = epoch_order(store, training.seed, 0, config.data.mix)
+    rows = _first_epoch(config, store)
     some = rows[: WINDOWS * training.packing_window]
     stream = PackStream(
         store.lengths,
@@ -187,7 +186,6 @@ def _packing(config: TrainConfig, store: TokenStore) -> Packing:
     )
     packs = [pack.tokens for pack in stream]
     readings = readings_in_all(store, training.seed, training.epochs, config.data.mix)
-    require_readings(readings, store.rows)
     steps_a_row = len(packs) / max(len(some), 1) / training.packs_per_step
     all_steps = math.ceil(steps_a_row * readings)
     return Packing(
@@ -197,6 +195,15 @@ def _packing(config: TrainConfig, store: TokenStore) -> Packing:
         steps_an_epoch=math.ceil(steps_a_row * len(rows)),
         steps=min(all_steps, training.max_steps or all_steps),
     )
+
+
+def _first_epoch(config: TrainConfig, store: TokenStore) -> npt.NDArray[np.int64]:
+    """Its rows in order: of the first epoch that has any, for a small mix can leave some empty."""
+    orders = (
+        epoch_order(store, config.training.seed, epoch, config.data.mix)
+        for epoch in range(math.ceil(config.training.epochs))
+    )
+    return next(order for order in orders if len(order))
 
 
 def _example(store: TokenStore, row: int, encoder: Encoder) -> Example:

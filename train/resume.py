@@ -33,7 +33,12 @@ def made_of(config: TrainConfig, permit: Permit, tokenizer: Any) -> dict[str, An
     template = chat_template_text(tokenizer, config.data)
     return {
         "config": config.identity(),
-        "dataset": {"merkle_root": permit.manifest.merkle.root, "tombstones": permit.tombstone_head},
+        "dataset": {
+            "merkle_root": permit.manifest.merkle.root,
+            # The root is of all rows; the policy says which are held out.
+            "policy_sha256": permit.manifest.policy_sha256,
+            "tombstones": permit.tombstone_head,
+        },
         "base": base_sha256(config.student.base),
         "tokenizer": tokenizer_sha256(tokenizer),
         "chat_template": None if template is None else sha256_hex(template.encode()),
@@ -51,7 +56,11 @@ def finished_student(folder: Path, made: dict[str, Any], config: TrainConfig, pe
         return Found(other=f"holds a student that is not whole ({error})")
     there = {
         "config": theirs.identity(),
-        "dataset": {"merkle_root": found.dataset.merkle_root, "tombstones": found.dataset.tombstone_head},
+        "dataset": {
+            "merkle_root": found.dataset.merkle_root,
+            "policy_sha256": found.dataset.policy_sha256,
+            "tombstones": found.dataset.tombstone_head,
+        },
         "base": found.base.sha256,
         "tokenizer": found.tokenizer.sha256,
         "chat_template": found.tokenizer.chat_template_sha256,
@@ -69,7 +78,6 @@ def newest(folder: Path, identity: dict[str, Any], watcher: Watcher) -> Checkpoi
     """The newest checkpoint that is whole, with the logs that belong to it. Raises ConfigError where it is of another
     run, or where there are some and none can be gone on from."""
     where = folder / CHECKPOINTS
-    checkpoints.remove_unfinished(where)
     names = checkpoints.steps_saved(where)
     broken = None
     for name in reversed(names):

@@ -7,6 +7,7 @@ goes on from the last good checkpoint, and what comes out is what would have com
 """
 
 import contextlib
+import threading
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,8 +15,9 @@ import torch
 
 from tutelage.schemas.errors import ConfigError, SealBroken
 from tutelage.schemas.permit import Permit
+from tutelage.train import checkpoint as checkpoints
 from tutelage.train.bases.load import load_model, load_tokenizer
-from tutelage.train.checkpoint import Checkpoint, steps_saved
+from tutelage.train.checkpoint import Checkpoint
 from tutelage.train.config import TrainConfig
 from tutelage.train.course import Course, Stores
 from tutelage.train.export import export
@@ -28,11 +30,9 @@ from tutelage.train.progress import Watcher
 from tutelage.train.record.run_record import StudentRun
 from tutelage.train.resume import finished_student, made_of, newest
 from tutelage.train.rows.dataset import Dataset
-from tutelage.train.rows.order import check_mix
-from tutelage.train.rows.overlap import require_no_overlap
 from tutelage.train.rows.token_store import TokenStore, build_store, check_vocabulary
-from tutelage.train.runnable import require_runnable
-from tutelage.train.stop_signals import stop_signals
+from tutelage.train.runnable import require_rows, require_runnable
+from tutelage.train.stop_signals import Stopped, stop_signals
 from tutelage.train.student_folder import CHECKPOINTS, TOKENS, held, require_own_folder
 
 
@@ -77,12 +77,26 @@ def _train(config: TrainConfig, permit: Permit, watcher: Watcher, ranks: Ranks) 
             watcher.note(f"{folder}: this training has ended already; nothing is done again")
             return _as_trained(student, folder, permit.notes)
         if other is not None:
-            if not steps_saved(folder / CHECKPOINTS):
+            if not checkpoints.steps_saved(folder / CHECKPOINTS):
                 raise ConfigError(f"{folder}: {other}\nname another output.folder, or delete this one")
-            watcher.note(f"{folder}: {other}\nit is made anew from the checkpoints, if they are this training's")
+            watcher.note(
+                f"{folder}: {other}\nit is made anew from the checkpoints, if they are this training's, and has to be "
+                "evaluated anew"
+            )
         watcher.phase("tokens")
-        stores = _stores(config, permit, tokenizer, folder, ranks)
-        identity = {**made, "tokens": stores.train.sha256, "world": ranks.world}
+        try:
+            stores = _stores(config, permit, tokenizer, folder, ranks, stop)
+        except Stopped:
+            return Trained(str(folder), False, 0, None, None, (), permit.notes)
+        identity = {
+            **made,
+            "contract": checkpoints.CONTRACT,
+            "tokens": stores.train.sha256,
+            "world": ranks.world,
+        }
+        if ranks.leads:
+            checkpoints.remove_unfinished(folder / CHECKPOINTS)
+        ranks.wait()
         resumed = newest(folder, identity, watcher)
         _require_one_start(resumed, ranks, folder)
         watcher.phase("model")
@@ -92,15 +106,16 @@ def _train(config: TrainConfig, permit: Permit, watcher: Watcher, ranks: Ranks) 
             finished = course.to_the_end(stop)
         finally:
             course.close()
-        exported_step = None
+        exported_step, notes = None, permit.notes
         if finished:
             watcher.phase("saving")
             ended = course.finished()
             export(config, permit, tokenizer, stores.train, taught, ended, folder, ranks)
             exported_step = ended.exported_step
-        return Trained(
-            str(folder), finished, course.steps, exported_step, course.loss, course.held_out_losses, permit.notes
-        )
+            if ended.note is not None:
+                watcher.note(ended.note)
+                notes = (*notes, ended.note)
+        return Trained(str(folder), finished, course.steps, exported_step, course.loss, course.held_out_losses, notes)
 
 
 def _as_trained(run: StudentRun, folder: Path, notes: tuple[str, ...]) -> Trained:
@@ -118,11 +133,18 @@ def _require_one_start(resumed: Checkpoint | None, ranks: Ranks, folder: Path) -
         )
 
 
-def _stores(config: TrainConfig, permit: Permit, tokenizer: Any, folder: Path, ranks: Ranks) -> Stores:
-    """The first rank makes them, the others find them made."""
+def _stores(
+    config: TrainConfig, permit: Permit, tokenizer: Any, folder: Path, ranks: Ranks, stop: threading.Event
+) -> Stores:
+    """The first rank makes them, the others find them made. Raises Stopped where one process is asked to stop: of
+    several, the others would wait for ever for what the first makes."""
+
+    def progress(_done: int, _of: int) -> None:
+        if stop.is_set() and ranks.world == 1:
+            raise Stopped
 
     def built(split: str) -> TokenStore:
-        return build_store(permit.dataset, split, tokenizer, config.data, config.loss, folder / TOKENS)
+        return build_store(permit.dataset, split, tokenizer, config.data, config.loss, folder / TOKENS, progress)
 
     splits = ["train"] + (["held_out"] if permit.receipt.splits["held_out"] else [])
     if not ranks.leads:
@@ -132,17 +154,9 @@ def _stores(config: TrainConfig, permit: Permit, tokenizer: Any, folder: Path, r
         ranks.wait()
     if Dataset(permit.dataset).manifest_sha256 != permit.manifest_sha256:
         raise SealBroken(f"{permit.dataset}: was sealed anew after the gate had checked it; run the same command again")
-    rows, held_out = found[0], found[1] if len(found) > 1 and found[1].rows else None
-    if config.data.mix is not None:
-        check_mix(rows, config.data.mix)
-    if held_out is not None:
-        require_no_overlap(rows, held_out)
-    elif config.training.evaluate_every_steps is not None:
-        raise ConfigError(
-            "training.evaluate_every_steps is given, and the set has no held-out rows; take it out, or curate a set "
-            "with policy.held_out"
-        )
-    return Stores(rows, held_out)
+    rows, held_out = found[0], found[1] if len(found) > 1 else None
+    require_rows(config, rows, held_out)
+    return Stores(rows, held_out if held_out is not None and held_out.rows else None)
 
 
 def _taught(config: TrainConfig, tokenizer: Any, stores: Stores, ranks: Ranks) -> Taught:

@@ -7,6 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 
+class Stopped(Exception):
+    """Between two steps of something that leaves nothing half done."""
+
+
 @contextlib.contextmanager
 def stop_signals() -> Iterator[threading.Event]:
     """SIGTERM and Ctrl-C end the run after the step that is being made, with a checkpoint; a second one ends it at

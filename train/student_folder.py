@@ -22,6 +22,8 @@ CHECKPOINTS, TOKENS, ROW_LOG, NON_FINITE = "checkpoints", "tokens", "checkpoints
 
 def require_own_folder(folder: Path, config: TrainConfig, permit: Permit) -> None:
     """Raises ConfigError where the student would be written over, into, or around what it is made of."""
+    with storage_errors(str(folder)):
+        folder.exists()  # raises where the file system can't have such a name
     base = config.student.base
     sources = {"dataset": permit.dataset, "student.base.folder": base.folder}
     sources |= {f"parent {entry.uri}": entry.uri for entry in permit.manifest.parents}
@@ -39,21 +41,21 @@ def require_own_folder(folder: Path, config: TrainConfig, permit: Permit) -> Non
 @contextlib.contextmanager
 def held(folder: Path) -> Iterator[None]:
     """Keeps a second run out while the body runs; raises DatasetHeld where one is in. The lock dies with its holder."""
-    with storage_errors(str(folder)):
-        folder.mkdir(parents=True, exist_ok=True)
-        stream = (folder / ".lock").open("a+")
-    with stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            stream.seek(0)
-            raise DatasetHeld(
-                f"{folder}: process {stream.read().strip() or 'unknown'} trains into it; wait for it, or stop it, or "
-                "name another output.folder"
-            ) from None
-        stream.truncate(0)
-        stream.write(str(os.getpid()))
-        stream.flush()
+    with contextlib.ExitStack() as holding:
+        with storage_errors(str(folder)):
+            folder.mkdir(parents=True, exist_ok=True)
+            stream = holding.enter_context((folder / ".lock").open("a+"))
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                stream.seek(0)
+                raise DatasetHeld(
+                    f"{folder}: process {stream.read().strip() or 'unknown'} works in it; wait for it, or stop it, or "
+                    "name another folder"
+                ) from None
+            stream.truncate(0)
+            stream.write(str(os.getpid()))
+            stream.flush()
         yield
 
 

@@ -63,14 +63,17 @@ def test_a_long_curve_is_averaged_to_the_width() -> None:
 
 
 @pytest.mark.parametrize(
-    ("finished", "said"),
+    ("finished", "exported", "said"),
     [
-        (True, "held out  3.0000 untaught, 1.5000 at its best (step 10: exported)"),
-        (False, "run the same command to go on"),
+        (True, 10, "held out  3.0000 untaught, 1.5000 at its best (step 10: exported)"),
+        (True, 12, "held out  3.0000 untaught, 1.5000 at its best (step 10: step 12 was exported)"),
+        (False, None, "stopped   after step 12, with a checkpoint; run the same command to go on"),
     ],
 )
-def test_the_end_says_what_came_of_it(finished: bool, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_end_says_what_came_of_it(
+    finished: bool, exported: int | None, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     from tutelage.train.run import Trained
 
-    print_trained(Trained("s", finished, 12, 10 if finished else None, 1.0, ((0, 3.0), (10, 1.5), (12, 1.6)), ()))
+    print_trained(Trained("s", finished, 12, exported, 1.0, ((0, 3.0), (10, 1.5), (12, 1.6)), ()))
     assert said in capsys.readouterr().out

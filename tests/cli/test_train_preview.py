@@ -53,6 +53,13 @@ def test_a_rows_control_characters_are_not_obeyed() -> None:
         assert not {"\x07", "\r", "\u202e"} & set(said)
 
 
+def test_names_are_one_line_and_do_nothing_else() -> None:
+    split = Split("train", COUNTS, (10, 50, 100, 150, 400), {"e\x1b[31mvil\n\u202e[bold]": 9})
+    said = printed(preview_of(Piece("Hi", True))._replace(splits=(split,), notes=("a\x1b[2Jb",)))
+    assert "rows (e [31mvil [bold] 9)" in said
+    assert not {"\x1b", "\u202e"} & set(said)
+
+
 def test_of_long_texts_the_middle_is_left_out() -> None:
     said = printed(preview_of(Piece("a" * 5000 + "END", True)))
     assert len(said) < 3000

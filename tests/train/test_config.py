@@ -48,6 +48,9 @@ def parsed(**sections: Any) -> TrainConfig:
         ({"loss": {"kind": "random_sampling", "teacher": TEACHER, "temperature": 2}}, "no use for temperature"),
         ({"loss": {"beta": 0.1}}, "no use for beta"),
         ({"loss": {"kind": "jsd", "teacher": TEACHER}, "training": {"kernels": "cce"}}, "knows cross-entropy only"),
+        ({"training": {"epochs": True}}, "training: epochs is true, a number was wanted"),
+        ({"output": {"folder": "s3://bucket/student"}}, "is at s3://, and a folder of this machine's disk was wanted"),
+        ({"output": {"folder": "a\0b"}}, "has a NUL in it"),
         ({"training": {"kernels": "cce"}}, "knows half precision only, and training.precision is fp32"),
         ({"optimizer": {"lr": 1}}, "unknown key 'optimizer.lr'"),
         ({"training": {"epochs": 0}}, "training.epochs: found 0"),
@@ -58,6 +61,10 @@ def test_a_config_that_contradicts_itself_says_where(sections: dict[str, Any], s
     with pytest.raises(ConfigError) as raised:
         parsed(**sections)
     assert said in str(raised.value)
+
+
+def test_a_folder_may_be_told_as_a_file_uri() -> None:
+    assert parsed(output={"folder": "file:///tmp/student"}).output.folder == "/tmp/student"
 
 
 def test_what_is_saved_how_often_and_where_is_no_part_of_a_runs_identity() -> None:

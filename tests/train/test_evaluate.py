@@ -12,16 +12,18 @@ from base_folders import edit_json, write_folder
 from evaluate_scene import SURE, EvaluateScene, K, answers_in, numbers
 from tiny_tokenizer import tiny_tokenizer
 
-from tutelage.schemas.errors import ConfigError, ContractError, SealBroken
+from tutelage.schemas.errors import ConfigError, ContractError, DatasetHeld, SealBroken
 from tutelage.schemas.rows import Completion
 from tutelage.train.bases.load import load_model, load_tokenizer, tokenizer_sha256
 from tutelage.train.config import Base, Data, Loss
+from tutelage.train.evaluation import evaluate as evaluate_module
 from tutelage.train.evaluation.held_out import row_losses
 from tutelage.train.evaluation.held_out_rows import read_held_out
 from tutelage.train.record.run_record import read_run_record, write_run_record
 from tutelage.train.record.training_rows import read_training_rows, write_training_rows
 from tutelage.train.rows.dataset import Dataset
 from tutelage.train.rows.token_store import TokenStore, build_store
+from tutelage.train.student_folder import held
 
 QUESTIONS = [(f"Number {number}, please?", f"so it is #### {number % 7}") for number in range(100, 108)]
 
@@ -270,6 +272,41 @@ def test_another_dataset_is_read_where_it_is_named_and_said_to_be_another(
     finally:
         shutil.rmtree(scene.out.root, ignore_errors=True)
         shutil.move(tmp_path / "hidden", scene.out.root)
+
+
+def test_the_same_rows_split_by_another_policy_are_another_dataset(scene: EvaluateScene, tmp_path: Path) -> None:
+    """Their Merkle root is the same; which of them are held out is not."""
+    other = EvaluateScene(tmp_path)
+    other.curate(other.config(scene.harvest, dedupe=None, held_out={"share": 0.1, "seed": 1}))
+    tokens = scene.folder / "student" / "tokens" / "held_out" / "store.json"
+    before = tokens.read_bytes()
+    found = scene.evaluate(dataset=other.out.uri)
+    assert found["dataset"]["merkle_root"] == scene.evaluate()["dataset"]["merkle_root"]
+    assert not found["dataset"]["trained_on"]
+    assert found["notes"][0] == "the held-out rows are of another dataset than the student was taught from"
+    assert tokens.read_bytes() == before
+    shutil.move(scene.out.root, tmp_path / "hidden")
+    try:
+        shutil.copytree(other.out.root, scene.out.root)
+        with pytest.raises(SealBroken, match="curated by another policy, so others may be held out; restore that"):
+            scene.evaluate()
+    finally:
+        shutil.rmtree(scene.out.root, ignore_errors=True)
+        shutil.move(tmp_path / "hidden", scene.out.root)
+
+
+def test_a_student_that_is_being_trained_is_not_evaluated(scene: EvaluateScene) -> None:
+    with held(scene.folder / "student"), pytest.raises(DatasetHeld, match="works in it"):
+        scene.evaluate()
+
+
+def test_an_answer_that_the_scorer_can_say_nothing_of_is_named_before_a_model_is_loaded(
+    scene: EvaluateScene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluate_module, "load_tokenizer", None)
+    uri = scene.questions([*QUESTIONS, ("What?", "no number")], "unscorable.jsonl")
+    with pytest.raises(ContractError, match=r"unscorable.jsonl, line 9: the answer 'no number' holds no number"):
+        scene.evaluate(tasks=[{"uri": uri}])
 
 
 def test_a_users_scorer_sees_response_and_answer(scene: EvaluateScene, tmp_path: Path) -> None:

@@ -136,6 +136,28 @@ def test_a_preview_refuses_what_a_training_would(tmp_path: Path, completion: Mak
         preview_of(tmp_path / "mix", [row], [], data=mix)
 
 
+def test_evaluations_without_held_out_rows_are_refused_with_the_reason(tmp_path: Path, completion: MakeRow) -> None:
+    training = {"pack_tokens": 128, "evaluate_every_steps": 4}
+    with pytest.raises(ConfigError, match="and the set has no held-out rows; take it out, or curate a set"):
+        preview_of(tmp_path, [completion()], [], training=training)
+    data = {"max_tokens": 24, "over_long": "drop"}
+    long = completion(messages=[("user", "What is long?")], response="long " * 90)
+    short = completion(messages=[("user", "?")], response="o")
+    with pytest.raises(ConfigError, match=r"all 1 held-out rows are longer than data\.max_tokens = 24; raise that"):
+        preview_of(tmp_path / "dropped", [short], [long], training=training, data=data)
+
+
+def test_an_epoch_that_a_small_mix_leaves_empty_does_not_stand_for_all(tmp_path: Path, completion: MakeRow) -> None:
+    rows = [completion() for _ in range(3)]
+    data = {"max_tokens": 64, "mix": {"weights": {rows[0].teacher: 0.1}}}
+    training = {"pack_tokens": 128, "packs_per_step": 1, "epochs": 20}
+    found = preview_of(tmp_path, rows, [], data=data, training=training)
+    assert found.examples
+    assert found.packing.rows > 0
+    assert found.packing.fill > 0
+    assert 1 <= found.packing.steps <= 6
+
+
 def test_notes_say_what_is_easily_taken_wrongly(tmp_path: Path, completion: MakeRow) -> None:
     tiny_tokenizer(eos="<|endoftext|>").save_pretrained(tmp_path / "tokenizer")
     found = preview_of(tmp_path, [completion(outcome="truncated"), completion()], [])

@@ -11,12 +11,14 @@ import pytest
 import torch
 from run_scene import RunScene, killed_after
 
-from tutelage.schemas.errors import ConfigError, DatasetHeld, SealBroken, TrainingStopped
+from tutelage.pipelines.seal import read_manifest
+from tutelage.schemas.errors import ConfigError, DatasetHeld, SealBroken, StorageError, TrainingStopped
 from tutelage.schemas.rows import Completion
 from tutelage.train import checkpoint
 from tutelage.train.checkpoint import steps_saved
 from tutelage.train.config import TrainConfig
 from tutelage.train.loop import Learner
+from tutelage.train.progress import Watcher
 from tutelage.train.record.run_record import read_run_record
 from tutelage.train.record.training_rows import require_training_rows
 from tutelage.train.run import train
@@ -212,6 +214,46 @@ def test_a_student_that_is_there_is_not_written_over_without_checkpoints(
     assert {path: path.read_bytes() for path in before} == before
 
 
+def test_the_same_rows_split_by_another_policy_are_another_training(undisturbed: RunScene, tmp_path: Path) -> None:
+    """Their Merkle root is the same: it is of all rows."""
+    other = RunScene(tmp_path)
+    other.curate(other.config(undisturbed.harvest, dedupe=None, held_out={"share": 0.25, "seed": 2}))
+    roots = [read_manifest(scene.out).merkle.root for scene in (undisturbed, other)]
+    assert roots[0] == roots[1]
+    folder = undisturbed.folder / "split"
+    shutil.copytree(undisturbed.folder / "undisturbed", folder)
+    base = str(undisturbed.folder / "base")
+    sections = other.sections(training=EVALUATED, student={"base": {"folder": base}}, output={"folder": str(folder)})
+    with pytest.raises(ConfigError, match=r"checkpoints of another run .*\n  dataset\.policy_sha256: "):
+        train(TrainConfig.model_validate(sections), other.permit(name="tiny"))
+    assert undisturbed.weights("split") == undisturbed.weights("undisturbed")
+
+
+def test_a_dataset_that_has_moved_is_gone_on_with(undisturbed: RunScene, tmp_path: Path) -> None:
+    folder = undisturbed.folder / "moved"
+    shutil.copytree(undisturbed.folder / "undisturbed", folder)
+    shutil.copytree(undisturbed.out.root, tmp_path / "elsewhere")
+    config = TrainConfig.model_validate(
+        undisturbed.sections("moved", training=EVALUATED, dataset=str(tmp_path / "elsewhere"))
+    )
+    permit = undisturbed.permit(config.dataset, name="tiny")
+    before = (folder / "run.json").read_bytes()
+    assert train(config, permit).finished
+    assert (folder / "run.json").read_bytes() == before
+    (folder / "run.json").unlink()
+    assert train(config, permit).finished
+    assert undisturbed.weights("moved") == undisturbed.weights("undisturbed")
+
+
+def test_a_checkpoint_of_another_layout_is_refused(undisturbed: RunScene, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = undisturbed.folder / "layout"
+    shutil.copytree(undisturbed.folder / "undisturbed", folder)
+    (folder / "run.json").unlink()
+    monkeypatch.setattr(checkpoint, "CONTRACT", "checkpoint/2")
+    with pytest.raises(ConfigError, match='contract: "checkpoint/1" -> "checkpoint/2"'):
+        undisturbed.run("layout", training=EVALUATED)
+
+
 def test_a_damaged_student_is_made_again_from_its_checkpoints(undisturbed: RunScene) -> None:
     folder = undisturbed.folder / "mended"
     shutil.copytree(undisturbed.folder / "undisturbed", folder)
@@ -260,8 +302,34 @@ def test_checkpoints_of_another_config_are_refused_with_the_difference(
         undisturbed.run("undisturbed", **sections)
 
 
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda folder: folder.write_text(""), "student-1 is a file, and a folder was wanted there"),
+        (
+            lambda folder: (folder.mkdir(), (folder / "checkpoints").write_text("")),
+            "checkpoints is a file, and a folder was wanted there",
+        ),
+    ],
+    ids=["a file in its place", "a file in its checkpoints' place"],
+)
+def test_a_place_where_no_student_can_be_made_is_said(
+    spoil: Callable[[Path], object], said: str, scene: RunScene
+) -> None:
+    folder = scene.folder / "student-1"
+    spoil(folder)
+    with pytest.raises(StorageError, match=said):
+        scene.run("student-1")
+    shutil.rmtree(folder) if folder.is_dir() else folder.unlink()
+
+
+def test_a_folder_whose_name_is_too_long_is_said(scene: RunScene) -> None:
+    with pytest.raises(StorageError, match="File name too long"):
+        scene.run("x" * 300)
+
+
 def test_a_folder_that_another_run_holds_is_left_alone(undisturbed: RunScene) -> None:
-    with held(undisturbed.folder / "held"), pytest.raises(DatasetHeld, match="trains into it"):
+    with held(undisturbed.folder / "held"), pytest.raises(DatasetHeld, match="works in it"):
         undisturbed.run("held")
 
 
@@ -276,6 +344,27 @@ def test_patience_ends_the_run_and_the_best_weights_are_exported(scene: RunScene
     assert trained.steps < 20
     assert record.student.exported_step == min(losses, key=lambda step: losses[step]) == trained.exported_step
     assert max(row["step"] for row in scene.readings("impatient")) == trained.exported_step
+
+
+def test_where_the_best_weights_are_damaged_the_last_are_exported_and_it_is_said(
+    scene: RunScene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sections: dict[str, Any] = {
+        "optimizer": {"learning_rate": 0.3},
+        "training": {"epochs": 40, "evaluate_every_steps": 2, "patience": 2},
+    }
+    best = scene.run("best", **sections).exported_step
+    folder = scene.folder / "best"
+    (folder / "run.json").unlink()
+    state = folder / "checkpoints" / "best" / "state.json"
+    state.write_text(state.read_text() + " ")
+    noted: list[str] = []
+    monkeypatch.setattr(Watcher, "note", lambda self, text: noted.append(text))
+    trained = scene.run("best", **sections)
+    assert trained.exported_step == trained.steps != best
+    said = f"the best checkpoint, of step {best}, is damaged (state.json is not what was saved); the last, of step "
+    assert [note for note in noted if note.startswith(said)]
+    assert trained.notes[-1].startswith(said)
 
 
 def test_held_out_rows_whose_loss_is_no_number_end_the_run(scene: RunScene, monkeypatch: pytest.MonkeyPatch) -> None:

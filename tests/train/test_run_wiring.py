@@ -2,7 +2,9 @@
 
 import json
 import shutil
+import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from tiny_tokenizer import tiny_tokenizer
 from tutelage.schemas.errors import ConfigError, DatasetHeld
 from tutelage.schemas.rows import Completion
 from tutelage.train import run as run_module
+from tutelage.train import runnable as runnable_module
 from tutelage.train.bases.load import tokenizer_sha256
 from tutelage.train.checkpoint import Checkpoint, steps_saved
 from tutelage.train.config import TrainConfig
@@ -60,7 +63,8 @@ def _row(completion: Build) -> Callable[[int], Completion]:
     [
         ("require_isolation", run_module),
         ("require_plain_head", run_module),
-        ("require_no_overlap", run_module),
+        ("require_rows", run_module),
+        ("require_no_overlap", runnable_module),
         ("check_vocabulary", run_module),
     ],
 )
@@ -227,7 +231,7 @@ def test_a_dry_run_refuses_what_the_run_would(
 
 def test_a_dry_run_leaves_a_folder_alone_that_a_run_holds(scene: RunScene) -> None:
     config = TrainConfig.model_validate(scene.sections("held"))
-    with held(scene.folder / "held"), pytest.raises(DatasetHeld, match="trains into it"):
+    with held(scene.folder / "held"), pytest.raises(DatasetHeld, match="works in it"):
         preview(config, scene.permit(name="tiny"))
 
 
@@ -254,6 +258,22 @@ def test_the_command_refuses_before_it_loads_a_weight(
 
 def _first(scene: RunScene, pattern: str) -> Path:
     return Path(scene.out.path(scene.out.list(f"{pattern}.parquet")[0]))
+
+
+def test_sigterm_while_tokens_are_made_ends_with_0_and_the_same_command_begins_anew(
+    completion: Build, tmp_path: Path
+) -> None:
+    scene = RunScene(tmp_path).with_rows(list(map(_row(completion), range(6000))), held_out=None)
+    process = scene.process(training={"max_steps": 1})
+    tokens = tmp_path / "student" / "tokens"
+    while process.poll() is None and not tokens.exists():
+        time.sleep(0.002)
+    process.send_signal(signal.SIGTERM)
+    out, errors = process.communicate()
+    assert process.returncode == 0, errors
+    assert "stopped   before the first step; run the same command to go on" in out
+    assert not (tmp_path / "student" / "metrics.jsonl").exists()
+    assert scene.run(training={"max_steps": 1}).finished
 
 
 def test_json_is_one_object_and_a_dry_run_loads_no_weight(scene: RunScene, capsys: pytest.CaptureFixture[str]) -> None:

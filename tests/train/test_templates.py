@@ -16,7 +16,7 @@ from tutelage.schemas.errors import ConfigError
 from tutelage.train.bases.tokenizer_digest import tokenizer_sha256
 from tutelage.train.config import Data
 from tutelage.train.rows.row_problems import Problem
-from tutelage.train.rows.templates import Template, rendered, template_of
+from tutelage.train.rows.templates import Template, rendered, student_chat_template, template_of
 from tutelage.train.rows.turns import NOTHING_TO_TRAIN, Rendered, Turns
 
 QUESTION = [("user", "What is green tea made from?")]
@@ -132,6 +132,24 @@ def test_plain_begins_as_the_tokenizer_begins_texts() -> None:
     assert found.ids[0] == first
     assert found.ids.count(last) == 1
     assert trained(tokenizer, found) == "Leaves.</s>"
+
+
+@pytest.mark.parametrize("bos", [None, "<s>"])
+def test_a_student_of_the_plain_template_is_asked_as_it_was_taught(bos: str | None) -> None:
+    from tokenizers.processors import TemplateProcessing
+
+    tokenizer = tiny_tokenizer("{{ 'another template' }}", eos="</s>", bos=bos)
+    if bos is not None:
+        tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+            single="<s> $A", special_tokens=[("<s>", tokenizer.bos_token_id)]
+        )
+    data = Data(template="plain")
+    messages = [("system", 'Be "kind".\n'), ("user", "What falls in autumn? {{ x }}")]
+    found = rendered(tokenizer, data, messages, "Leaves.")
+    tokenizer.chat_template = student_chat_template(tokenizer, data)
+    asked = [{"role": role, "content": content} for role, content in messages]
+    ids = tokenizer.apply_chat_template(asked, add_generation_prompt=True)["input_ids"]
+    assert ids == found.ids[: found.first_trained]
 
 
 def test_a_row_without_anything_before_it_still_trains_nothing_from_nothing() -> None:

@@ -99,11 +99,11 @@ def _hit(targets: tuple[str, ...], linears: Mapping[str, nn.Module]) -> list[str
 
 def _require_targets(model: Any, lora: Lora, linears: Mapping[str, nn.Module]) -> None:
     missed = [target for target in lora.targets if not _hit((target,), linears)]
-    if missed or not lora.targets:
+    if missed:
         names = sorted({name.rsplit(".", 1)[-1] for name in linears})
-        found = f"{', '.join(missed)} is no linear layer" if missed else "names no layer"
         raise ConfigError(
-            f"student.lora.targets: {found} of {type(model).__name__}, which has {', '.join(names)}; name some of those"
+            f"student.lora.targets: {', '.join(missed)} is no linear layer of {type(model).__name__}, which has "
+            f"{', '.join(names)}; name some of those"
         )
     head = model.get_output_embeddings()
     tied = head is not None and head.weight is model.get_input_embeddings().weight

@@ -5,6 +5,7 @@
 All that can refuse comes before a model is loaded. evaluation.json holds no clock: the same inputs give the same file.
 """
 
+import contextlib
 import platform
 import tempfile
 from pathlib import Path
@@ -25,22 +26,30 @@ from tutelage.train.evaluation.evaluation_table import BASE, STUDENT, Exam, Prog
 from tutelage.train.evaluation.held_out_rows import HeldOutRows, read_held_out, require_apart
 from tutelage.train.evaluation.intervals import CONFIDENCE
 from tutelage.train.evaluation.scorers import scorer_of
-from tutelage.train.evaluation.tasks import read_questions
+from tutelage.train.evaluation.tasks import read_questions, require_answers
 from tutelage.train.record.card import write_card
 from tutelage.train.rows.dataset import Dataset
 from tutelage.train.rows.token_store import build_store
-from tutelage.train.student_folder import ANSWERS, EVALUATION, TOKENS, write_json
+from tutelage.train.student_folder import ANSWERS, EVALUATION, TOKENS, held, write_json
 
 CONTRACT, ANSWERS_CONTRACT = "evaluation/1", "evaluation-answers/1"
 
 
 def evaluate(config: EvaluateConfig, progress: Progress = lambda what, done, of: None) -> dict[str, Any]:
     """Writes evaluation.json into the student's folder and its figures into the card; returns what is in the file."""
+    folder = Path(config.student)
+    with held(folder) if folder.is_dir() else contextlib.nullcontext():
+        return _evaluate(config, progress)
+
+
+def _evaluate(config: EvaluateConfig, progress: Progress) -> dict[str, Any]:
     student = open_student(config.student)
     dataset, training, notes = _datasets(config, student)
     held_out = read_held_out(dataset)
     require_apart(held_out, student.trained_ids(), training, TRAIN)
     exams = [(read_questions(task, config.seed), scorer_of(task.scorer)) for task in config.tasks]
+    for questions, _ in exams:
+        require_answers(questions)
     base = _base(config, student)
     table = _filled(config, student, base, dataset, held_out, exams, progress)
     found = {
@@ -62,7 +71,7 @@ def evaluate(config: EvaluateConfig, progress: Progress = lambda what, done, of:
             "split": HELD_OUT,
             "merkle_root": dataset.manifest.merkle.root,
             "manifest_sha256": dataset.manifest_sha256,
-            "trained_on": dataset.manifest.merkle.root == student.run.dataset.merkle_root,
+            "trained_on": student.run.dataset.is_of(dataset.manifest),
             "compared_by_content": training is not None,
         },
         "held_out": table.held_out(),
@@ -110,7 +119,7 @@ def _tokens(
     data = student.config.data.model_copy(update={"chat_template": None, "mix": None})
 
     def built(loss: Loss) -> Tokens:
-        same = dataset.manifest.merkle.root == student.run.dataset.merkle_root
+        same = student.run.dataset.is_of(dataset.manifest)
         # What training made is read again where it would be the same, and never replaced by something else.
         folder = student.folder / TOKENS if same and loss.teacher == student.config.loss.teacher else work
         return Tokens(tokenizer, digest, data, build_store(dataset.uri, HELD_OUT, tokenizer, data, loss, folder))
@@ -130,25 +139,34 @@ def _datasets(config: EvaluateConfig, student: Student) -> tuple[Dataset, Datase
     """The dataset whose held-out rows are read, the one that has the training rows' texts, and what is to be noted."""
     recorded = student.run.dataset
     dataset = Dataset(config.dataset or recorded.uri)
-    if dataset.manifest.merkle.root == recorded.merkle_root:
+    if recorded.is_of(dataset.manifest):
         return dataset, dataset, []
     if config.dataset is None:
         raise SealBroken(
-            f"{dataset.uri}: its Merkle root is {dataset.manifest.merkle.root[:16]}…, the student was taught from "
-            f"{recorded.merkle_root[:16]}…; restore that dataset, or name one with other held-out rows as `dataset`"
+            f"{dataset.uri}: {_mismatch(dataset, student)}; restore that dataset, say as `dataset` where it lies now, "
+            "or name one with other held-out rows there"
         )
     notes = ["the held-out rows are of another dataset than the student was taught from"]
     try:
         training: Dataset | None = Dataset(recorded.uri)
     except (ConfigError, SealBroken):
         training = None
-    if training is None or training.manifest.merkle.root != recorded.merkle_root:
+    if training is None or not recorded.is_of(training.manifest):
         training = None
         notes.append(
             f"{recorded.uri} is not there as it was trained on, so held-out rows were compared with the training "
             "rows by row id only, not by content"
         )
     return dataset, training, notes
+
+
+def _mismatch(dataset: Dataset, student: Student) -> str:
+    recorded, manifest = student.run.dataset, dataset.manifest
+    if manifest.merkle.root != recorded.merkle_root:
+        return (
+            f"its Merkle root is {manifest.merkle.root[:16]}…, the student was taught from {recorded.merkle_root[:16]}…"
+        )
+    return "it has the rows that the student was taught from, curated by another policy, so others may be held out"
 
 
 def _base(config: EvaluateConfig, student: Student) -> Base:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from tutelage.schemas.config_file import Section, Uri, read_config, schema_of
-from tutelage.train.config import Base, TeacherLogits
+from tutelage.train.config import Base, LocalFolder, TeacherLogits
 
 OWN_SCORERS = ("gsm8k", "exact")
 
@@ -64,7 +64,7 @@ class EvaluateConfig(Section):
     `teacher_logits` says what those are, where training did not have to."""
 
     version: Literal[1]
-    student: Uri
+    student: LocalFolder
     dataset: Uri | None = None
     base: Base | None = None
     teacher: LoadedTeacher | None = None

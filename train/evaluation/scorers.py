@@ -50,6 +50,12 @@ def same_number(response: str, answer: str) -> bool:
     return final_number(response) == wanted
 
 
+def require_scorable(name: str, answer: str) -> None:
+    """Raises ContractError where our own scorers can't say anything of an answer; a user's is not asked."""
+    if name == "gsm8k":
+        same_number("", answer)
+
+
 def _numbers(text: str) -> list[Decimal]:
     found = []
     for match in _NUMBER.finditer(text):

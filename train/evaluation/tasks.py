@@ -1,7 +1,8 @@
 """Questions with answers: what a model says to each, greedily, and whether a scorer finds the answer in it."""
 
+import contextlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import fsspec
@@ -12,7 +13,7 @@ from tutelage.schemas.canonical import sha256_hex
 from tutelage.schemas.errors import ConfigError, ContractError
 from tutelage.train.config import Data
 from tutelage.train.evaluation.evaluate_config import Task
-from tutelage.train.evaluation.scorers import Scorer
+from tutelage.train.evaluation.scorers import Scorer, require_scorable
 from tutelage.train.rows.row_problems import Problem
 from tutelage.train.rows.templates import template_of
 from tutelage.train.rows.turns import Turns
@@ -150,14 +151,27 @@ def greedy(
     return found
 
 
+def require_answers(questions: Questions) -> None:
+    """Raises ContractError at an answer that the task's scorer could say nothing of."""
+    for question in questions.asked:
+        with _named(questions, question):
+            require_scorable(questions.task.scorer, question.answer)
+
+
 def score(questions: Questions, replies: Sequence[Reply], scorer: Scorer) -> list[float]:
     found = []
     for question, reply in zip(questions.asked, replies, strict=True):
-        try:
+        with _named(questions, question):
             found.append(scorer(reply.text, question.answer))
-        except ContractError as error:
-            raise ContractError(f"{questions.task.uri}, line {question.line}: {error}") from error
     return found
+
+
+@contextlib.contextmanager
+def _named(questions: Questions, question: Question) -> Iterator[None]:
+    try:
+        yield
+    except ContractError as error:
+        raise ContractError(f"{questions.task.uri}, line {question.line}: {error}") from error
 
 
 def _ends(model: Any, tokenizer: Any) -> frozenset[int]:

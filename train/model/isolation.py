@@ -19,7 +19,7 @@ order at another length. A leak moves it by its own size."""
 
 def require_isolation(taught: Taught, vocabulary: int, seed: int = 0) -> None:
     """Changes the first of two packed documents and requires that the second's hidden states stay bit for bit what they
-    were, and near what they are alone; raises ConfigError otherwise. Costs four forwards of 32 tokens."""
+    were, and near what they are alone; raises ConfigError otherwise. Costs three forwards of at most 32 tokens."""
     training = taught.training
     taught.eval()
     device = taught.head.weight.device

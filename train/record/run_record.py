@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tutelage.schemas.errors import ConfigError, ContractError
-from tutelage.schemas.manifest import ParentEntry
+from tutelage.schemas.manifest import Manifest, ParentEntry
 from tutelage.train.student_folder import RUN, write_json
 
 STUDENT_RUN = "student-run/1"
@@ -36,6 +36,10 @@ class DatasetEntry(_Record):
     withdrawn_rows: int
     policy_sha256: str | None
     parents: tuple[ParentEntry, ...]
+
+    def is_of(self, manifest: Manifest) -> bool:
+        """The same rows, split alike: the root is of all of them, and the policy says which are held out."""
+        return (manifest.merkle.root, manifest.policy_sha256) == (self.merkle_root, self.policy_sha256)
 
 
 class BaseEntry(_Record):

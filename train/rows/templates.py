@@ -7,6 +7,7 @@ Trained is what follows the prompt, up to the end of turn. Stock templates' own 
 all zero, and are not asked. Assistant turns within the messages are the prompt source's words: they are not trained.
 """
 
+import json
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -33,8 +34,15 @@ def template_of(tokenizer: Any, data: Data) -> Template:
 
 
 def chat_template_text(tokenizer: Any, data: Data) -> str | None:
-    """The template that rows are rendered with, and that the student's tokenizer gets; None where it is plain."""
+    """The template that rows are rendered with; None where it is plain."""
     return None if data.template == "plain" else template_text(tokenizer, data.chat_template)
+
+
+def student_chat_template(tokenizer: Any, data: Data) -> str | None:
+    """What the student's tokenizer gets, so that a server asks as it was taught; None leaves the tokenizer's own."""
+    if data.template == "plain":
+        return PlainTemplate(tokenizer).as_chat_template()
+    return template_text(tokenizer, data.chat_template) if data.chat_template is not None else None
 
 
 def rendered(tokenizer: Any, data: Data, messages: Sequence[Message], response: str) -> Rendered:
@@ -43,6 +51,9 @@ def rendered(tokenizer: Any, data: Data, messages: Sequence[Message], response: 
     if isinstance(found, Problem):
         raise ConfigError(str(found))
     return found
+
+
+_MESSAGES = r"{% for message in messages %}{{ message['content'] }}{{ '\n\n' }}{% endfor %}"
 
 
 class PlainTemplate:
@@ -60,6 +71,11 @@ class PlainTemplate:
         self.sha256 = sha256_hex(b"plain")
         whole, bare = tokenizer("a")["input_ids"], tokenizer("a", add_special_tokens=False)["input_ids"]
         self._first = list(whole[: whole.index(bare[0])])
+
+    def as_chat_template(self) -> str:
+        """Jinja that renders messages to the prompt of `render`; whoever encodes it adds no special tokens."""
+        [first] = self.encoder.decode([self._first])
+        return f"{{{{ {json.dumps(first)} }}}}{_MESSAGES}"
 
     def render(self, rows: Sequence[Turns]) -> list[Rendered | Problem]:
         pairs = [("".join(f"{content}\n\n" for _, content in row.messages), row.response) for row in rows]
