@@ -16,13 +16,15 @@ from typing import Any
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+# Before torch, as the command has it: tutelage.train says how torch keeps memory and how its threads wait.
+from tutelage.train.config import Base, Loss, Optimizer, Training  # isort: skip
+
 import numpy as np
 import numpy.typing as npt
 import torch
 from train_data import RowFile, read_rows
 
 from tutelage.train.bases.load import load_model, load_tokenizer
-from tutelage.train.config import Base, Loss, Optimizer, Training
 from tutelage.train.loop import Learner
 from tutelage.train.model.isolation import require_isolation
 from tutelage.train.model.taught import Taught, require_plain_head
