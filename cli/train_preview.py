@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING, Any
 
 from tutelage.cli.display import harmless
-from tutelage.schemas.markdown import one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,6 +27,8 @@ def print_preview(preview: "Preview", console: "Console | None" = None) -> None:
 
 def _example(example: "Example", colour: bool) -> Any:
     from rich.text import Text
+
+    from tutelage.schemas.markdown import one_line
 
     counts = f"{example.trained_tokens:,} of {example.tokens:,} tokens trained"
     shown = Text().append(
@@ -76,6 +77,8 @@ def _lines(preview: "Preview") -> list[tuple[str, str]]:
 
 
 def _split_lines(split: "Split") -> list[tuple[str, str]]:
+    from tutelage.schemas.markdown import one_line
+
     counts = split.counts
     shortest, lower, median, upper, longest = split.lengths
     share = counts["trained_tokens"] / max(counts["tokens"], 1)

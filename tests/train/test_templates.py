@@ -213,7 +213,7 @@ REFUSED: dict[str, tuple[str | None, str]] = {
         "{{ messages | length }}" + CHATML,
         "shows the messages otherwise once they are answered",
     ),
-    "no Jinja": ("{% for %}", "refuses their messages"),
+    "no Jinja": ("{% for %}", "is no Jinja (line 1: "),
     "refuses all": ("{{ raise_exception('no') }}", "refuses their messages: no"),
 }
 

@@ -170,7 +170,7 @@ class ChatTemplate:
                 found.append(render(one))
             except jinja2.TemplateSyntaxError as error:
                 raise ConfigError(
-                    f"{self._name} can't be read as Jinja (line {error.lineno}: {error.message}); mend it, or {_ANOTHER}"
+                    f"{self._name} is no Jinja (line {error.lineno}: {error.message}); mend it, or {_ANOTHER}"
                 ) from error
             except _RENDERING_ERRORS as error:
                 found.append(Problem(f"{self._name} refuses their messages: {error}", f"take them out, or {_ANOTHER}"))
