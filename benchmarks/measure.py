@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+OURS = frozenset({"GOMP_SPINCOUNT", "THP_MEM_ALLOC_ENABLE"})
 
 
 class Cost(NamedTuple):
@@ -23,6 +24,11 @@ class Cost(NamedTuple):
 
 class CommandFailed(RuntimeError):
     pass
+
+
+def _inherited() -> dict[str, str]:
+    """The environment, without what tutelage.train puts into it for its own process: a peer has to do without."""
+    return {key: value for key, value in os.environ.items() if key not in OURS}
 
 
 def cost_of(
@@ -41,7 +47,7 @@ def cost_of(
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=err,
-            env={**os.environ, "NO_PROXY": "127.0.0.1", **(env or {})},
+            env={**_inherited(), "NO_PROXY": "127.0.0.1", **(env or {})},
             start_new_session=True,
         )
         killer = threading.Timer(timeout_s, os.killpg, (process.pid, signal.SIGKILL))

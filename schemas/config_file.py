@@ -46,8 +46,9 @@ class Section(BaseModel):
         # YAML's true, yes and on would else be 1.
         for name, field in cls.model_fields.items() if isinstance(found, dict) else ():
             wanted = {field.annotation, *get_args(field.annotation)}
-            if isinstance(found.get(name), bool) and wanted & {int, float, Decimal} and bool not in wanted:
-                raise ValueError(f"{name} is {str(found[name]).lower()}, a number was wanted")
+            numeric = wanted & {int, float, Decimal} or any(type(one) is int for one in wanted)
+            if isinstance(found.get(name), bool) and numeric and bool not in wanted:
+                raise ValueError(f"{name} is {str(found[name]).lower()}, a number was wanted; write one")
         return found
 
 

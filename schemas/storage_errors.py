@@ -1,10 +1,13 @@
 """What a refused write becomes, for everything that writes: datasets, checkpoints, students."""
 
 import contextlib
+import errno
 from collections.abc import Iterator
 from pathlib import Path
 
 from tutelage.schemas.errors import StorageError
+
+_NO_SUCH_PLACE = (errno.ENAMETOOLONG, errno.ELOOP, errno.EEXIST, errno.ENOTDIR)
 
 
 @contextlib.contextmanager
@@ -19,9 +22,11 @@ def storage_errors(path: str, safe: str = "what was saved before is safe") -> It
             raise
         if isinstance(error, FileExistsError | NotADirectoryError) and (file := _file_on_the_way(error)):
             raise StorageError(
-                f"{path}: {file} is a file, and a folder was wanted there; {safe}. Name another place, or move that "
-                "file away"
+                f"{path}: the file {file} is in the way; {safe}. Name another place, or move it away, then run the "
+                "same command again"
             ) from error
+        if error.errno in _NO_SUCH_PLACE:
+            raise StorageError(f"{path}: {error.strerror}; {safe}. Name another place") from error
         raise StorageError(
             f"{path}: {error.strerror or error}; {safe}. "
             "Make room or mend the permission, then run the same command again"

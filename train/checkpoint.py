@@ -82,6 +82,10 @@ def step_name(step: int) -> str:
     return f"step-{step:010d}"
 
 
+def step_of(name: str) -> int:
+    return int(name.removeprefix("step-"))
+
+
 def damage(folder: Path) -> str | None:
     """What is wrong with a checkpoint, or None."""
     try:

@@ -14,6 +14,8 @@ from tutelage.schemas.terms_policy import TermsPolicy
 def _local(folder: str) -> str:
     """A student is made where it can be renamed into place, locked and mapped into memory."""
     path = folder.removeprefix("file://")
+    if path != folder and not path.startswith("/"):
+        raise ValueError(f"is {folder}; behind file:// a path from the root was wanted, as in file:///tmp/student")
     if "://" in path:
         raise ValueError(f"is at {folder.partition('://')[0]}://, and a folder of this machine's disk was wanted")
     if "\0" in path:
@@ -24,7 +26,7 @@ def _local(folder: str) -> str:
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=96, pattern=r"^[\w][\w .+-]*$")]
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 LocalFolder = Annotated[Uri, AfterValidator(_local)]
-Weight = Annotated[float, Field(ge=0, le=100)]
+Weight = Annotated[float, Field(ge=0, le=100, strict=True)]
 
 
 class FreshLlama(Section):

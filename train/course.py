@@ -96,7 +96,7 @@ class Course:
         # Every rank knows every pack; only the first writes.
         self._metrics = AppendLog(folder / METRICS, Saved(*self._state["metrics"])) if ranks.leads else None
         self._row_log = AppendLog(folder / ROW_LOG, Saved(*self._state["row_log"])) if ranks.leads else None
-        self._trackers = open_trackers(config, folder) if ranks.leads else []
+        self._trackers = open_trackers(config, folder, watcher.note) if ranks.leads else []
 
     def to_the_end(self, stop: threading.Event) -> bool:
         """False where it was stopped; a checkpoint says where."""

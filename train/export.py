@@ -24,7 +24,7 @@ from tutelage.train.record.new_record import new_run_record
 from tutelage.train.record.row_log import readings
 from tutelage.train.record.run_record import write_run_record
 from tutelage.train.record.training_rows import write_training_rows
-from tutelage.train.rows.templates import chat_template_text, student_chat_template, template_of
+from tutelage.train.rows.templates import NO_CHAT_TEMPLATE, chat_template_text, student_chat_template, template_of
 from tutelage.train.rows.token_store import TokenStore
 from tutelage.train.student_folder import ANSWERS, EVALUATION, REPORT, ROW_LOG, RUN, TRAINING_ROWS
 
@@ -90,7 +90,7 @@ def export(
         losses=finished.losses,
         evaluations=state["evaluations"],
         device=_device(ranks),
-        notes=[*([finished.note] if finished.note else []), *_counted(store)],
+        notes=[*_notes(finished, own_text), *_counted(store)],
     )
     write_card(folder, record)
     write_run_record(folder, record)
@@ -120,6 +120,16 @@ def _training_rows(store: TokenStore, folder: Path, last_step: int) -> Iterator[
             tokens=int(reading["tokens"]),
             teacher=store.teachers[store.teacher[row]],
             terms_id=store.terms_ids[store.terms[row]],
+        )
+
+
+def _notes(finished: Finished, chat_template: str | None) -> Iterator[str]:
+    if finished.note:
+        yield finished.note
+    if chat_template == NO_CHAT_TEMPLATE:
+        yield (
+            "it has no chat template: as text its tokenizer would read messages otherwise than as they were taught; "
+            "ask it by texts that begin as its rows do"
         )
 
 

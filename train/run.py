@@ -87,7 +87,9 @@ def _train(config: TrainConfig, permit: Permit, watcher: Watcher, ranks: Ranks) 
         try:
             stores = _stores(config, permit, tokenizer, folder, ranks, stop)
         except Stopped:
-            return Trained(str(folder), False, 0, None, None, (), permit.notes)
+            saved = checkpoints.steps_saved(folder / CHECKPOINTS)
+            step = checkpoints.step_of(saved[-1]) if saved else 0
+            return Trained(str(folder), False, step, None, None, (), permit.notes)
         identity = {
             **made,
             "contract": checkpoints.CONTRACT,

@@ -13,8 +13,8 @@ class Stopped(Exception):
 
 @contextlib.contextmanager
 def stop_signals() -> Iterator[threading.Event]:
-    """SIGTERM and Ctrl-C end the run after the step that is being made, with a checkpoint; a second one ends it at
-    once."""
+    """SIGTERM and Ctrl-C end the run after the step that is being made, with a checkpoint, or before the first one; a
+    second one ends it at once."""
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop

@@ -3,7 +3,6 @@
 import contextlib
 import importlib.util
 import sys
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,16 +19,23 @@ def require_trackers(names: Sequence[str]) -> None:
             raise ConfigError(f"trackers: {name} is not installed; pip install 'tutelage[{name}]', or take it out")
 
 
-def open_trackers(config: TrainConfig, folder: Path) -> list[Tracker]:
-    """Of a config that `require_trackers` had nothing to say of. Raises ConfigError where one will not begin."""
-    return [_Asked(name, config, folder) for name in config.trackers]
+def open_trackers(config: TrainConfig, folder: Path, tell: Callable[[str], None]) -> list[Tracker]:
+    """Of a config that `require_trackers` had nothing to say of. Raises ConfigError where one will not begin; one that
+    fails later is told of."""
+    with contextlib.ExitStack() as begun:
+        found: list[Tracker] = []
+        for name in config.trackers:
+            found.append(_Asked(name, config, folder, tell))
+            begun.callback(found[-1].close)
+        begun.pop_all()
+    return found
 
 
 class _Asked:
     """A tracker that may fail, but can't end a training, nor write between the lines of --json."""
 
-    def __init__(self, name: str, config: TrainConfig, folder: Path) -> None:
-        self._name = name
+    def __init__(self, name: str, config: TrainConfig, folder: Path, tell: Callable[[str], None]) -> None:
+        self._name, self._tell = name, tell
         try:
             with contextlib.redirect_stdout(sys.stderr):
                 self._tracker: Tracker | None = _OPEN[name](config, folder)
@@ -50,9 +56,8 @@ class _Asked:
                 what(self._tracker)
         except Exception as error:  # noqa: BLE001 - whatever it was, the training goes on
             self._tracker = None
-            warnings.warn(
-                f"trackers: {self._name} failed ({error}) and is not asked again; metrics.jsonl has every number",
-                stacklevel=3,
+            self._tell(
+                f"trackers: {self._name} failed ({error}) and is not asked again; metrics.jsonl has every number"
             )
 
 

@@ -143,7 +143,7 @@ def test_a_refused_write_says_what_is_safe_and_what_to_do(tmp_path: Path) -> Non
     (tmp_path / "taken").write_text("a file where a folder should be")
     with pytest.raises(StorageError) as refused:
         Folder(str(tmp_path / "taken")).write("plan/a.parquet", b"")
-    assert str(tmp_path / "taken") in str(refused.value)
+    assert f"the file {tmp_path / 'taken'} is in the way" in str(refused.value)
     assert "what was journaled before is safe" in str(refused.value)
     assert "run the same command again" in str(refused.value)
 

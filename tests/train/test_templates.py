@@ -152,6 +152,18 @@ def test_a_student_of_the_plain_template_is_asked_as_it_was_taught(bos: str | No
     assert ids == found.ids[: found.first_trained]
 
 
+def test_a_tokenizer_that_reads_a_text_otherwise_behind_bos_gets_no_chat_template() -> None:
+    from tokenizers.processors import TemplateProcessing
+
+    tokenizer = tiny_tokenizer("{{ 'another template' }}", eos="</s>", bos="<s>")
+    backend = tokenizer.backend_tokenizer
+    backend.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Metaspace(prepend_scheme="first"), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    backend.post_processor = TemplateProcessing(single="<s> $A", special_tokens=[("<s>", tokenizer.bos_token_id)])
+    assert student_chat_template(tokenizer, Data(template="plain")) == ""
+
+
 def test_a_row_without_anything_before_it_still_trains_nothing_from_nothing() -> None:
     found = rendered(tiny_tokenizer(None), Data(template="plain"), [], "Leaves.")
     assert found.first_trained == 1

@@ -85,7 +85,7 @@ def of_wandb(folder: Path) -> Iterator[tuple[str, int, float]]:
 def test_a_tracker_keeps_the_numbers_under_the_students_name_and_stdout_is_left_alone(
     name: str, read: Any, folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    [tracker] = open_trackers(parsed(name), folder)
+    [tracker] = open_trackers(parsed(name), folder, print)
     tracker.log({"step/loss": 1.5, "step/tokens": 20.0}, 3)
     tracker.log({"step/loss": 1.25}, 4)
     tracker.close()
@@ -94,9 +94,27 @@ def test_a_tracker_keeps_the_numbers_under_the_students_name_and_stdout_is_left_
 
 
 @installed("wandb")
-def test_wandb_keeps_no_code_no_packages_and_no_output_of_the_machine(folder: Path) -> None:
-    [tracker] = open_trackers(parsed("wandb"), folder)
+def test_wandb_keeps_no_code_no_packages_and_no_output_of_the_machine(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import wandb
+
+    begin, told = wandb.init, []
+
+    def init(**facts: Any) -> Any:
+        told.append(facts["settings"])
+        return begin(**facts)
+
+    monkeypatch.setattr(wandb, "init", init)
+    [tracker] = open_trackers(parsed("wandb"), folder, print)
     tracker.close()
+    [settings] = told
+    assert (settings.console, settings.disable_code, settings.disable_git, settings.x_disable_stats) == (
+        "off",
+        True,
+        True,
+        True,
+    )
     [run] = folder.glob("wandb/offline-run-*")
     kept = {path.name for path in run.rglob("*") if path.is_file()}
     assert not {name for name in kept if name.endswith((".py", ".patch")) or name in {"output.log", "requirements.txt"}}
@@ -110,7 +128,7 @@ def test_a_tracker_without_an_account_is_told_before_the_first_step(
     monkeypatch.setenv("HOME", str(folder))
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     with pytest.raises(ConfigError, match=r"wandb would not begin .*; set it up, or take it out"):
-        open_trackers(parsed("wandb"), folder)
+        open_trackers(parsed("wandb"), folder, print)
 
 
 class Failing(ModuleType):
@@ -136,13 +154,16 @@ def test_one_that_fails_on_the_way_is_told_once_and_asked_no_more(
 ) -> None:
     failing = Failing()
     monkeypatch.setitem(sys.modules, "trackio", failing)
-    [tracker] = open_trackers(parsed("trackio"), folder)
+    told: list[str] = []
+    [tracker] = open_trackers(parsed("trackio"), folder, told.append)
     tracker.log({"step/loss": 1.0}, 1)
-    with pytest.warns(UserWarning, match=r"trackio failed \(the server is gone\) and is not asked again"):
-        tracker.log({"step/loss": 1.0}, 2)
+    assert told == []
+    tracker.log({"step/loss": 1.0}, 2)
     tracker.log({"step/loss": 1.0}, 3)
     tracker.close()
     assert failing.heard == [1, 2]
+    [said] = told
+    assert said.startswith("trackers: trackio failed (the server is gone) and is not asked again")
 
 
 def test_one_that_is_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

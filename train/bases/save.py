@@ -46,9 +46,9 @@ def save_student(
 ) -> dict[str, str]:
     """{file: sha256} of what was written. Raises StorageError where the disk refuses; the model stays as it is.
 
-    `chat_template` None leaves the tokenizer's own. `eos_token_id` is the end of turn that was trained, None the
-    tokenizer's; text generation ends at either. `weights` are whole tensors by the names of `model.state_dict()`,
-    where the model holds but a shard of them. Adapters are merged. The dtype of the weights is kept.
+    `chat_template` None leaves the tokenizer's own, an empty one takes it away. `eos_token_id` is the end of turn that
+    was trained, None the tokenizer's; text generation ends at either. `weights` are whole tensors by the names of
+    `model.state_dict()`, where the model holds but a shard of them. Adapters are merged. The weights' dtype is kept.
     """
     ends = _ends(tokenizer, eos_token_id)
     with storage_errors(str(folder)), _refusals_as_os_errors():
@@ -104,7 +104,7 @@ def _write_tokenizer(tokenizer: Any, chat_template: str | None, folder: Path) ->
     own.backend_tokenizer.no_padding()
     own.backend_tokenizer.no_truncation()
     if chat_template is not None:
-        own.chat_template = chat_template
+        own.chat_template = chat_template or None
     with offline():
         own.save_pretrained(str(folder))
     # "TokenizersBackend" is this class's name since transformers 5, and unknown to what came before.

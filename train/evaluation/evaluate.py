@@ -30,7 +30,7 @@ from tutelage.train.evaluation.tasks import read_questions, require_answers
 from tutelage.train.record.card import write_card
 from tutelage.train.rows.dataset import Dataset
 from tutelage.train.rows.token_store import build_store
-from tutelage.train.student_folder import ANSWERS, EVALUATION, TOKENS, held, write_json
+from tutelage.train.student_folder import ANSWERS, EVALUATION, RUN, TOKENS, held, write_json
 
 CONTRACT, ANSWERS_CONTRACT = "evaluation/1", "evaluation-answers/1"
 
@@ -38,7 +38,7 @@ CONTRACT, ANSWERS_CONTRACT = "evaluation/1", "evaluation-answers/1"
 def evaluate(config: EvaluateConfig, progress: Progress = lambda what, done, of: None) -> dict[str, Any]:
     """Writes evaluation.json into the student's folder and its figures into the card; returns what is in the file."""
     folder = Path(config.student)
-    with held(folder) if folder.is_dir() else contextlib.nullcontext():
+    with held(folder) if (folder / RUN).is_file() else contextlib.nullcontext():
         return _evaluate(config, progress)
 
 

@@ -222,7 +222,7 @@ class Table:
         self._replies[name], self._scores[name] = [], []
         for questions, scorer in self._exams:
             told = partial(self._progress, f"{name}: {questions.task.title}")
-            replies = ask(model, tokenizer, data, questions, told)
+            replies = ask(model, tokenizer, data, questions, self._batch_tokens, told)
             self._replies[name].append(replies)
             self._scores[name].append(score(questions, replies, scorer))
 

@@ -23,7 +23,7 @@ _ANY = "x"
 
 
 AT_ONCE = 16
-"""Questions in one batch. A step of one reads all weights for one token; sixteen take little longer."""
+"""Questions in one batch, at most. A step reads all weights for one token; for sixteen it takes little longer."""
 
 
 class Question(NamedTuple):
@@ -74,9 +74,11 @@ def ask(
     tokenizer: Any,
     data: Data,
     questions: Questions,
+    batch_tokens: int,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> list[Reply]:
-    """The model's most likely token, again and again, to its end of turn or `max_new_tokens`."""
+    """The model's most likely token, again and again, to its end of turn or `max_new_tokens`. Questions of up to
+    `batch_tokens` tokens are read at once, or one that is longer."""
     template = template_of(tokenizer, data)
     ends = _ends(model, tokenizer) | {template.end_of_turn}
     texts = [f"{question.question}{questions.task.prompt_suffix}" for question in questions.asked]
@@ -87,14 +89,11 @@ def ask(
         if isinstance(shown, Problem):
             raise ConfigError(f"{questions.task.uri}, line {question.line}: {shown}")
         prompts.append(shown.ids[: shown.first_trained])
-    # Of like lengths together: the shorter ones of a group are filled up.
-    order = sorted(range(len(prompts)), key=lambda place: len(prompts[place]))
     found: dict[int, Reply] = {}
     training = model.training
     model.eval()
     try:
-        for start in range(0, len(order), AT_ONCE):
-            places = order[start : start + AT_ONCE]
+        for places in _groups([len(prompt) for prompt in prompts], batch_tokens):
             said = greedy(model, [prompts[place] for place in places], ends, questions.task.max_new_tokens)
             for place, (ids, ended) in zip(places, said, strict=True):
                 found[place] = Reply(tokenizer.decode(ids, skip_special_tokens=True), ended)
@@ -102,6 +101,18 @@ def ask(
     finally:
         model.train(training)
     return [found[place] for place in range(len(prompts))]
+
+
+def _groups(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
+    """Places of like lengths together, since the shorter ones of a group are filled up."""
+    group: list[int] = []
+    for place in sorted(range(len(lengths)), key=lambda place: lengths[place]):
+        if group and (len(group) == AT_ONCE or (len(group) + 1) * lengths[place] > batch_tokens):
+            yield group
+            group = []
+        group.append(place)
+    if group:
+        yield group
 
 
 def greedy(
@@ -112,16 +123,19 @@ def greedy(
     Not `generate`: a student's generation config may hold penalties that make it something other than greedy.
     """
     device = next(model.parameters()).device
-    longest = max(map(len, prompts))
-    room = getattr(model.config, "max_position_embeddings", None) or longest + most
+    room = getattr(model.config, "max_position_embeddings", None) or max(map(len, prompts)) + most
     limits = [min(most, room - len(prompt)) for prompt in prompts]
-    found: list[tuple[list[int], bool]] = [([], False) for _ in prompts]
-    going = [place for place, limit in enumerate(limits) if limit > 0]
+    found: list[list[int]] = [[] for _ in prompts]
+    ended: set[int] = set()
+    asked = [place for place, limit in enumerate(limits) if limit > 0]
+    longest = max((len(prompts[place]) for place in asked), default=0)
     # Filled up in front, so that all go on at the same column; what fills is masked, and counts for no position.
-    ids = torch.tensor([[0] * (longest - len(prompts[place])) + list(prompts[place]) for place in going], device=device)
-    seen = torch.tensor([[0] * (longest - len(prompts[place])) + [1] * len(prompts[place]) for place in going])
-    seen = seen.to(device)
+    fill = [longest - len(prompts[place]) for place in asked]
+    ids = torch.tensor([[0] * more + list(prompts[place]) for more, place in zip(fill, asked, strict=True)])
+    seen = torch.tensor([[0] * more + [1] * (longest - more) for more in fill])
+    ids, seen = ids.to(device), seen.to(device)
     positions, cache = (seen.cumsum(-1) - 1).clamp(min=0), None
+    going = set(asked)
     with torch.inference_mode():
         while going:
             out = model(
@@ -133,22 +147,19 @@ def greedy(
                 logits_to_keep=1,
             )
             cache, tokens = out.past_key_values, out.logits[:, -1].argmax(-1)
-            kept = []
-            for row, (place, token) in enumerate(zip(going, tokens.tolist(), strict=True)):
-                said = found[place][0]
-                if token in ends:
-                    found[place] = said, True
+            for place, token in zip(asked, tokens.tolist(), strict=True):
+                if place not in going:
                     continue
-                said.append(token)
-                if len(said) < limits[place]:
-                    kept.append(row)
-            rows = torch.tensor(kept, dtype=torch.long, device=device)
-            if len(kept) < len(going):  # the others are done
-                cache.batch_select_indices(rows)
-                going = [going[row] for row in kept]
-            ids, positions = tokens[rows, None], positions[rows, -1:] + 1
-            seen = torch.cat([seen[rows], seen.new_ones(len(kept), 1)], 1)
-    return found
+                if token in ends:
+                    ended.add(place)
+                else:
+                    found[place].append(token)
+                if place in ended or len(found[place]) == limits[place]:
+                    going.remove(place)
+            # Who is done stays in the batch, since not every model's cache can let go of a row, at the last position.
+            ids, positions = tokens[:, None], (positions[:, -1:] + 1).clamp(max=room - 1)
+            seen = torch.cat([seen, seen.new_ones(len(asked), 1)], 1)
+    return [(said, place in ended) for place, said in enumerate(found)]
 
 
 def require_answers(questions: Questions) -> None:

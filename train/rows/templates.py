@@ -38,10 +38,16 @@ def chat_template_text(tokenizer: Any, data: Data) -> str | None:
     return None if data.template == "plain" else template_text(tokenizer, data.chat_template)
 
 
+NO_CHAT_TEMPLATE = ""
+"""For a student that messages can't be given to as it was taught."""
+_MESSAGES = r"{% for message in messages %}{{ message['content'] }}{{ '\n\n' }}{% endfor %}"
+_PROBE = (("system", "Be kind."), ("user", "What falls in autumn, and why?"))
+
+
 def student_chat_template(tokenizer: Any, data: Data) -> str | None:
     """What the student's tokenizer gets, so that a server asks as it was taught; None leaves the tokenizer's own."""
     if data.template == "plain":
-        return PlainTemplate(tokenizer).as_chat_template()
+        return _plain_chat_template(tokenizer)
     return template_text(tokenizer, data.chat_template) if data.chat_template is not None else None
 
 
@@ -53,7 +59,17 @@ def rendered(tokenizer: Any, data: Data, messages: Sequence[Message], response: 
     return found
 
 
-_MESSAGES = r"{% for message in messages %}{{ message['content'] }}{{ '\n\n' }}{% endfor %}"
+def _plain_chat_template(tokenizer: Any) -> str:
+    """Jinja that renders messages to what `PlainTemplate` makes of them; none where the tokenizer reads its first
+    words otherwise behind the text of bos than behind bos (Metaspace with prepend_scheme first)."""
+    plain = PlainTemplate(tokenizer)
+    [first] = plain.encoder.decode([plain.first])
+    text = f"{{{{ {json.dumps(first, ensure_ascii=False)} }}}}{_MESSAGES}"
+    [taught] = plain.render([Turns(_PROBE, "Leaves.")])
+    assert isinstance(taught, Rendered), "a row that any tokenizer can read"
+    messages = [{"role": role, "content": content} for role, content in _PROBE]
+    asked = tokenizer.apply_chat_template(messages, chat_template=text, add_generation_prompt=True)["input_ids"]
+    return text if list(asked) == taught.ids[: taught.first_trained] else NO_CHAT_TEMPLATE
 
 
 class PlainTemplate:
@@ -70,12 +86,7 @@ class PlainTemplate:
         self.end_of_turn = int(tokenizer.eos_token_id)
         self.sha256 = sha256_hex(b"plain")
         whole, bare = tokenizer("a")["input_ids"], tokenizer("a", add_special_tokens=False)["input_ids"]
-        self._first = list(whole[: whole.index(bare[0])])
-
-    def as_chat_template(self) -> str:
-        """Jinja that renders messages to the prompt of `render`; whoever encodes it adds no special tokens."""
-        [first] = self.encoder.decode([self._first])
-        return f"{{{{ {json.dumps(first)} }}}}{_MESSAGES}"
+        self.first = list(whole[: whole.index(bare[0])])
 
     def render(self, rows: Sequence[Turns]) -> list[Rendered | Problem]:
         pairs = [("".join(f"{content}\n\n" for _, content in row.messages), row.response) for row in rows]
@@ -86,8 +97,8 @@ class PlainTemplate:
             elif tokens is None:
                 found.append(MERGES)
             else:
-                ids = [*self._first, *tokens.ids, *([self.end_of_turn] if row.ended else [])]
+                ids = [*self.first, *tokens.ids, *([self.end_of_turn] if row.ended else [])]
                 # The first token of all has nothing before it that could predict it.
-                first = max(1, len(self._first) + tokens.prompt)
+                first = max(1, len(self.first) + tokens.prompt)
                 found.append(Rendered(ids, first, len(row.response.encode())))
         return found
