@@ -82,7 +82,7 @@ def print_trained(trained: "Trained") -> None:
         best = min((step for step in losses if step), key=lambda step: (losses[step], step))
         exported = "exported" if best == trained.exported_step else f"step {trained.exported_step:,} was exported"
         typer.echo(f"held out  {losses[0]:.4f} untaught, {losses[best]:.4f} at its best (step {best:,}: {exported})")
-    typer.echo(f"student   {trained.folder}: transformers loads it as it is; README.md is its card")
+    typer.echo(f"student   {trained.folder}: transformers and vLLM load it as it is; README.md is its card")
     typer.echo(f"page      {trained.folder}/report.html: how it learned, and who taught it")
     typer.echo(f"why       {trained.folder}/run.json and training_rows.parquet; tutelage trace {trained.folder}")
 

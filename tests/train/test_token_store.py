@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -279,3 +281,10 @@ def test_a_store_of_another_version_is_no_store(sets: Sets, completion: MakeRow)
     path = sets.folder / "tokens/train" / store_files.FACTS
     path.write_text(json.dumps({**json.loads(path.read_text()), "contract": "token-store/1"}))
     assert stored_facts(path.parent) is None
+
+
+def test_reading_rows_loads_no_torch() -> None:
+    """A reader is a process of its own in a pipeline; torch would be 200 MB of it."""
+    code = "import sys, tutelage.train.rows.token_store, tutelage.train.rows.order; print('torch' in sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "False"

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from tutelage.train.bases.vocabulary import vocabulary_size
 from tutelage.train.config import FreshLlama
 
 ROUNDED_TO = 64
@@ -29,11 +30,6 @@ def fresh_llama(fresh: FreshLlama, tokenizer: Any, seed: int, max_tokens: int) -
             else:  # scales of RMS norms
                 nn.init.ones_(parameter)
     return model
-
-
-def vocabulary_size(tokenizer: Any) -> int:
-    """One more than the highest id; ids of some tokenizers have holes, so this can be more than there are tokens."""
-    return int(max(tokenizer.get_vocab().values())) + 1
 
 
 def fresh_config(fresh: FreshLlama, tokenizer: Any, max_tokens: int) -> Any:

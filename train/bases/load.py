@@ -13,9 +13,10 @@ import torch
 from tutelage.schemas.canonical import canonical_json, sha256_hex
 from tutelage.schemas.errors import ConfigError
 from tutelage.train.bases.folder_base import load_folder_model, load_folder_tokenizer, read_config, weight_files
-from tutelage.train.bases.fresh_base import fresh_llama, vocabulary_size
+from tutelage.train.bases.fresh_base import fresh_llama
 from tutelage.train.bases.gguf_base import EMBEDDED, gguf_file, load_gguf_model, load_gguf_tokenizer, read_header
 from tutelage.train.bases.tokenizer_digest import tokenizer_sha256
+from tutelage.train.bases.vocabulary import vocabulary_size
 from tutelage.train.config import Base
 
 __all__ = ["base_sha256", "describe", "load_model", "load_tokenizer", "tokenizer_sha256"]

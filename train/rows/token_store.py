@@ -17,8 +17,8 @@ from tutelage.schemas.canonical import canonical_json, sha256_hex
 from tutelage.schemas.errors import ConfigError
 from tutelage.schemas.receipt import TRAIN
 from tutelage.schemas.text import TEXT_FORM
-from tutelage.train.bases.fresh_base import vocabulary_size
 from tutelage.train.bases.tokenizer_digest import tokenizer_sha256
+from tutelage.train.bases.vocabulary import vocabulary_size
 from tutelage.train.config import Data, Loss
 from tutelage.train.rows import store_files as files
 from tutelage.train.rows.dataset import Dataset

@@ -22,8 +22,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tutelage.schemas.errors import ConfigError
-from tutelage.train.bases.fresh_base import vocabulary_size
 from tutelage.train.bases.tokenizer_digest import tokenizer_sha256
+from tutelage.train.bases.vocabulary import vocabulary_size
 from tutelage.train.config import TeacherLogits
 from tutelage.train.rows.list_columns import inner
 from tutelage.train.rows.row_problems import Problem
