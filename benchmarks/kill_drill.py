@@ -25,6 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from ours import tutelage, write_config
 from prompts import write_prompts
+from report import end_of_drill
 from touched import last_touched, touched_since
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "faults"))
@@ -248,9 +249,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     with tempfile.TemporaryDirectory(prefix="kill-drill-") as folder:
         broken = run(Path(folder), **vars(parser.parse_args()))
-    for promise in broken:
-        print(f"BROKEN: {promise}")
-    sys.exit(1 if broken else 0)
+    end_of_drill(broken)
 
 
 if __name__ == "__main__":

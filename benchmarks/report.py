@@ -2,10 +2,11 @@
 
 import os
 import platform
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 
 class Goal(NamedTuple):
@@ -53,3 +54,10 @@ def machine() -> str:
         f"{names[0] if names else platform.machine()}, {os.cpu_count()} CPUs, Linux {platform.release()}, "
         f"Python {platform.python_version()}\nload before: {os.getloadavg()[0]:.2f}\n"
     )
+
+
+def end_of_drill(broken: Sequence[str]) -> NoReturn:
+    """Names each promise that was broken; exits 1 where one was."""
+    for promise in broken:
+        print(f"BROKEN: {promise}")
+    sys.exit(1 if broken else 0)

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import pyarrow.parquet as pq
 from ours import harvest, tutelage
 from prompts import write_prompts
+from report import end_of_drill
 from touched import last_touched, modified_ns, touched_since
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "faults"))
@@ -299,9 +300,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     with tempfile.TemporaryDirectory(prefix="train-drill-") as folder:
         broken = run(Path(folder), **vars(parser.parse_args()))
-    for promise in broken:
-        print(f"BROKEN: {promise}")
-    sys.exit(1 if broken else 0)
+    end_of_drill(broken)
 
 
 if __name__ == "__main__":

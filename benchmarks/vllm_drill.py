@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import torch
 from ours import tutelage
 from peers import HERE, python_of
-from report import table
+from report import end_of_drill, table
 from train_drill import curated
 from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
 
@@ -175,9 +175,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=48, help="of an answer, at most")
     with tempfile.TemporaryDirectory(prefix="vllm-drill-") as folder:
         failures = run(Path(folder), **vars(parser.parse_args()))
-    for failure in failures:
-        print(f"BROKEN: {failure}")
-    sys.exit(1 if failures else 0)
+    end_of_drill(failures)
 
 
 if __name__ == "__main__":

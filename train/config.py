@@ -15,7 +15,7 @@ def _local(folder: str) -> str:
     """A student is made where it can be renamed into place, locked and mapped into memory."""
     path = folder.removeprefix("file://")
     if path != folder and not path.startswith("/"):
-        raise ValueError(f"is {folder}; behind file:// a path from the root was wanted, as in file:///tmp/student")
+        raise ValueError(f"is {folder}; behind file:// a path from the root was wanted, as in file:///students/tiny")
     if "://" in path:
         raise ValueError(f"is at {folder.partition('://')[0]}://, and a folder of this machine's disk was wanted")
     if "\0" in path:

@@ -23,7 +23,7 @@ from tutelage.train.model.taught import Taught
 from tutelage.train.parallel import Ranks
 from tutelage.train.progress import METRICS, Watcher, metrics_line, read_metrics
 from tutelage.train.record.row_log import readings_of
-from tutelage.train.rows.order import epoch_order, readings_in_all
+from tutelage.train.rows.order import epoch_order
 from tutelage.train.rows.packing import Document, Pack, PackStream, best_fit, steps_of
 from tutelage.train.rows.token_store import TokenStore
 from tutelage.train.schedule import learning_rate
@@ -32,8 +32,11 @@ from tutelage.train.trackers import open_trackers
 
 
 class Stores(NamedTuple):
+    """`readings`: how often rows of `train` are read in the whole run."""
+
     train: TokenStore
     held_out: TokenStore | None
+    readings: int
 
 
 class Course:
@@ -90,7 +93,6 @@ class Course:
             seed=config.training.seed,
             state=self._state["stream"],
         )
-        self._readings = readings_in_all(stores.train, config.training.seed, config.training.epochs, config.data.mix)
         with storage_errors(str(folder / CHECKPOINTS)):
             (folder / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
         # Every rank knows every pack; only the first writes.
@@ -130,7 +132,7 @@ class Course:
     def _step(self, packs: list[Pack]) -> None:
         state, training = self._state, self._config.training
         documents = sum(len(pack.documents) for pack in packs)
-        done = (state["documents"] + documents) / self._readings
+        done = (state["documents"] + documents) / self._stores.readings
         if training.max_steps is not None:
             done = max(done, (state["step"] + 1) / training.max_steps)
         report = self._learner.step(packs, learning_rate(min(done, 1.0), self._config.optimizer))

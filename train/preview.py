@@ -16,7 +16,7 @@ from tutelage.train.bases.shape import Shape, shape_of
 from tutelage.train.config import TrainConfig
 from tutelage.train.memory import Memory, estimate
 from tutelage.train.rows.encoding import Encoder
-from tutelage.train.rows.order import epoch_order, readings_in_all
+from tutelage.train.rows.order import epoch_order
 from tutelage.train.rows.packing import PackStream
 from tutelage.train.rows.templates import template_of
 from tutelage.train.rows.token_store import TokenStore, build_store, check_vocabulary
@@ -132,7 +132,7 @@ def preview_training(
     }
     for store in stores.values():
         check_vocabulary(store, shape.vocabulary)
-    require_rows(config, stores[TRAIN], stores.get(HELD_OUT))
+    readings = require_rows(config, stores[TRAIN], stores.get(HELD_OUT))
     first = _first_epoch(config, stores[TRAIN])[:examples].tolist()
     ids = max(tokenizer.get_vocab().values()) + 1
     end = template.end_of_turn
@@ -154,7 +154,7 @@ def preview_training(
         memory=estimate(shape, config),
         vocabulary=vocabulary,
         splits=tuple(_split(name, store) for name, store in stores.items() if store.rows),
-        packing=_packing(config, stores[TRAIN]),
+        packing=_packing(config, stores[TRAIN], readings),
         examples=tuple(_example(stores[TRAIN], row, template.encoder) for row in first),
         notes=tuple(_notes(tokenizer, stores, vocabulary)),
     )
@@ -172,7 +172,7 @@ def _split(name: str, store: TokenStore) -> Split:
     )
 
 
-def _packing(config: TrainConfig, store: TokenStore) -> Packing:
+def _packing(config: TrainConfig, store: TokenStore, readings: int) -> Packing:
     training = config.training
     rows = _first_epoch(config, store)
     some = rows[: WINDOWS * training.packing_window]
@@ -185,7 +185,6 @@ def _packing(config: TrainConfig, store: TokenStore) -> Packing:
         seed=training.seed,
     )
     packs = [pack.tokens for pack in stream]
-    readings = readings_in_all(store, training.seed, training.epochs, config.data.mix)
     steps_a_row = len(packs) / max(len(some), 1) / training.packs_per_step
     all_steps = math.ceil(steps_a_row * readings)
     return Packing(

@@ -157,8 +157,8 @@ def _stores(
     if Dataset(permit.dataset).manifest_sha256 != permit.manifest_sha256:
         raise SealBroken(f"{permit.dataset}: was sealed anew after the gate had checked it; run the same command again")
     rows, held_out = found[0], found[1] if len(found) > 1 else None
-    require_rows(config, rows, held_out)
-    return Stores(rows, held_out if held_out is not None and held_out.rows else None)
+    readings = require_rows(config, rows, held_out)
+    return Stores(rows, held_out if held_out is not None and held_out.rows else None, readings)
 
 
 def _taught(config: TrainConfig, tokenizer: Any, stores: Stores, ranks: Ranks) -> Taught:
@@ -167,7 +167,7 @@ def _taught(config: TrainConfig, tokenizer: Any, stores: Stores, ranks: Ranks) -
     torch.manual_seed(training.seed)
     model = load_model(config.student.base, tokenizer, training.seed, config.data.max_tokens)
     vocabulary = model.get_input_embeddings().num_embeddings
-    for store in stores:
+    for store in (stores.train, stores.held_out):
         if store is not None:
             check_vocabulary(store, vocabulary)
     if config.student.lora is not None:

@@ -25,11 +25,13 @@ def require_runnable(config: TrainConfig) -> None:
         require_peft()
 
 
-def require_rows(config: TrainConfig, rows: TokenStore, held_out: TokenStore | None) -> None:
-    """Raises ConfigError where the rows that are there are not what the config speaks of."""
+def require_rows(config: TrainConfig, rows: TokenStore, held_out: TokenStore | None) -> int:
+    """How often rows are read in all. Raises ConfigError where the rows that are there are not what the config speaks
+    of."""
     if config.data.mix is not None:
         check_mix(rows, config.data.mix)
-    require_readings(readings_in_all(rows, config.training.seed, config.training.epochs, config.data.mix), rows.rows)
+    readings = readings_in_all(rows, config.training.seed, config.training.epochs, config.data.mix)
+    require_readings(readings, rows.rows)
     if held_out is not None and held_out.rows:
         require_no_overlap(rows, held_out)
     elif config.training.evaluate_every_steps is not None:
@@ -40,3 +42,4 @@ def require_rows(config: TrainConfig, rows: TokenStore, held_out: TokenStore | N
                 f"{config.data.max_tokens}; raise that, or set data.over_long: truncate"
             )
         raise ConfigError(f"{given} the set has no held-out rows; take it out, or curate a set with policy.held_out")
+    return readings

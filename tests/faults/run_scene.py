@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -101,12 +101,17 @@ def _limit(most: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
 
 
-def killed_after(steps: int, process: subprocess.Popen[str], metrics: Path, how: int = signal.SIGKILL) -> int:
-    """Kills the process once so many lines of metrics are there; its exit code."""
+def signalled_when(ready: Callable[[], bool], process: subprocess.Popen[str], how: int) -> tuple[str, str]:
+    """Signals the process once `ready`; what it had to say on stdout and stderr."""
     while process.poll() is None:
-        if metrics.exists() and metrics.read_bytes().count(b"\n") >= steps:
+        if ready():
             process.send_signal(how)
             break
         time.sleep(0.002)
-    process.communicate()
+    return process.communicate()
+
+
+def killed_after(steps: int, process: subprocess.Popen[str], metrics: Path, how: int = signal.SIGKILL) -> int:
+    """Kills the process once so many lines of metrics are there; its exit code."""
+    signalled_when(lambda: metrics.exists() and metrics.read_bytes().count(b"\n") >= steps, process, how)
     return process.returncode

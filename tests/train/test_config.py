@@ -52,7 +52,7 @@ def parsed(**sections: Any) -> TrainConfig:
         ({"data": {"mix": {"weights": {"a": True}}}}, "data.mix.weights: found True, it should be a valid number"),
         ({"version": True}, "version is true, a number was wanted; write one"),
         ({"output": {"folder": "file://"}}, "a path from the root was wanted"),
-        ({"output": {"folder": "file://localhost/tmp/x"}}, "a path from the root was wanted"),
+        ({"output": {"folder": "file://localhost/students"}}, "a path from the root was wanted"),
         ({"output": {"folder": "s3://bucket/student"}}, "is at s3://, and a folder of this machine's disk was wanted"),
         ({"output": {"folder": "a\0b"}}, "has a NUL in it"),
         ({"training": {"kernels": "cce"}}, "knows half precision only, and training.precision is fp32"),
@@ -68,7 +68,7 @@ def test_a_config_that_contradicts_itself_says_where(sections: dict[str, Any], s
 
 
 def test_a_folder_may_be_told_as_a_file_uri() -> None:
-    assert parsed(output={"folder": "file:///tmp/student"}).output.folder == "/tmp/student"
+    assert parsed(output={"folder": "file:///students/tiny"}).output.folder == "/students/tiny"
 
 
 def test_what_is_saved_how_often_and_where_is_no_part_of_a_runs_identity() -> None:

@@ -12,7 +12,7 @@ import torch
 from run_scene import RunScene, killed_after
 
 from tutelage.pipelines.seal import read_manifest
-from tutelage.schemas.errors import ConfigError, DatasetHeld, SealBroken, StorageError, TrainingStopped
+from tutelage.schemas.errors import ConfigError, DatasetHeld, SealBroken, TrainingStopped
 from tutelage.schemas.rows import Completion
 from tutelage.train import checkpoint
 from tutelage.train.checkpoint import steps_saved
@@ -270,14 +270,6 @@ def test_a_set_that_was_sealed_anew_behind_the_gate_is_not_trained_on(scene: Run
         train(config, permit)
 
 
-@pytest.mark.parametrize("place", ["out", "out/student", "base", ""])
-def test_a_student_is_not_written_over_what_it_is_made_of(place: str, scene: RunScene) -> None:
-    before = scene.bytes()
-    with pytest.raises(ConfigError, match="name a folder of its own"):
-        scene.run(place)
-    assert scene.bytes() == before
-
-
 def test_a_disk_that_runs_full_between_checkpoints_is_said(scene: RunScene) -> None:
     process = scene.process("full", limit_bytes=700, training={"checkpoint_every_steps": 1000})
     _, errors = process.communicate()
@@ -300,32 +292,6 @@ def test_checkpoints_of_another_config_are_refused_with_the_difference(
     sections = {"training": EVALUATED, **changed}
     with pytest.raises(ConfigError, match=difference):
         undisturbed.run("undisturbed", **sections)
-
-
-@pytest.mark.parametrize(
-    ("spoil", "said"),
-    [
-        (lambda folder: folder.write_text(""), "the file .*student-1 is in the way"),
-        (
-            lambda folder: (folder.mkdir(), (folder / "checkpoints").write_text("")),
-            "the file .*checkpoints is in the way",
-        ),
-    ],
-    ids=["a file in its place", "a file in its checkpoints' place"],
-)
-def test_a_place_where_no_student_can_be_made_is_said(
-    spoil: Callable[[Path], object], said: str, scene: RunScene
-) -> None:
-    folder = scene.folder / "student-1"
-    spoil(folder)
-    with pytest.raises(StorageError, match=said):
-        scene.run("student-1")
-    shutil.rmtree(folder) if folder.is_dir() else folder.unlink()
-
-
-def test_a_folder_whose_name_is_too_long_is_said(scene: RunScene) -> None:
-    with pytest.raises(StorageError, match=r"File name too long; .* Name another place"):
-        scene.run("x" * 300)
 
 
 def test_a_folder_that_another_run_holds_is_left_alone(undisturbed: RunScene) -> None:

@@ -5,7 +5,6 @@ import shutil
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import torch
 import yaml
 from base_folders import write_folder
 from rank_scene import started
-from run_scene import RunScene
+from run_scene import RunScene, signalled_when
 from tiny_tokenizer import tiny_tokenizer
 
 from tutelage.schemas.errors import ConfigError, DatasetHeld
@@ -266,11 +265,7 @@ def test_sigterm_while_tokens_are_made_ends_with_0_and_the_same_command_begins_a
 ) -> None:
     scene = RunScene(tmp_path).with_rows(list(map(_row(completion), range(6000))), held_out=None)
     process = scene.process(training={"max_steps": 1})
-    tokens = tmp_path / "student" / "tokens"
-    while process.poll() is None and not tokens.exists():
-        time.sleep(0.002)
-    process.send_signal(signal.SIGTERM)
-    out, errors = process.communicate()
+    out, errors = signalled_when((tmp_path / "student" / "tokens").exists, process, signal.SIGTERM)
     assert process.returncode == 0, errors
     assert "stopped   before the first step; run the same command to go on" in out
     assert not (tmp_path / "student" / "metrics.jsonl").exists()
